@@ -1,0 +1,1 @@
+"""Settings: what can be configured (`settings`) and how a file becomes settings (`load`)."""

@@ -1,0 +1,161 @@
+"""The settings of edge-agent as frozen structs: names, types, defaults, bounds and one line of description each.
+
+Rules: no I/O; every number carries its unit in its name; a secret is a path to a file, never a value. The JSON Schema
+and the commented default file follow from what stands here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Id: TypeAlias = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and -")]
+PositiveFloat: TypeAlias = Annotated[float, Meta(gt=0)]
+PositiveInt: TypeAlias = Annotated[int, Meta(gt=0)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every settings struct: frozen, by keyword, unknown keys refused."""
+
+
+class TlsSettings(Section, frozen=True, kw_only=True):
+    """TLS towards the broker. `cert_file` and `key_file` together make it mutual."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    insecure_skip_hostname: bool = False
+
+
+class MqttSettings(Section, frozen=True, kw_only=True):
+    """The broker and how to talk to it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    client_id: str = ""
+    """Empty: `edge-agent-<gateway>`."""
+    username: str = ""
+    password_file: str = ""
+    tls: TlsSettings | None = None
+    root: str = "edge"
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    session_expiry_s: Annotated[int, Meta(ge=0)] = 86_400
+    max_queued_arrivals: Annotated[int, Meta(ge=1_000)] = 50_000
+    max_payload_bytes: PositiveInt = 131_072
+    backoff_min_s: PositiveFloat = 1.0
+    backoff_max_s: PositiveFloat = 60.0
+    stable_after_s: PositiveFloat = 30.0
+
+
+class RouteSettings(Section, tag_field="format", frozen=True, kw_only=True):
+    """What every route has: which topics, at which QoS, and how their streams are named."""
+
+    topic: str
+    """An MQTT topic filter."""
+    stream: str = "{topic}"
+    """Name of the stream; `{topic}`, `{1}` (first topic level), `{-1}` (last) and, where the format names fields, `{field}`."""
+    qos: Annotated[int, Meta(ge=0, le=1)] = 0
+    unit: str = ""
+
+
+class NumberRoute(RouteSettings, tag="number", frozen=True, kw_only=True):
+    """The payload is one number as text."""
+
+
+class JsonRoute(RouteSettings, tag="json", frozen=True, kw_only=True):
+    """The payload is JSON: a scalar, an object, or an array of samples."""
+
+    value: tuple[str, ...] = ()
+    """Paths to the values, `a.b.0.c`. Empty: the scalar itself, or every numeric member of the object, flattened."""
+    samples: str = ""
+    """Path to an array of samples; `value` and `time` are then looked up in each sample. Empty: an array at the top is one."""
+    time: str = ""
+    """Path to the time. Empty: `time`, `timestamp` or `ts` where present, else the time of arrival."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+
+
+class InfluxRoute(RouteSettings, tag="influx", frozen=True, kw_only=True):
+    """The payload is InfluxDB line protocol. `{measurement}`, `{field}` and `{tag.NAME}` may stand in `stream`."""
+
+    stream: str = "{measurement}/{field}"
+    precision: Literal["s", "ms", "us", "ns"] = "ns"
+
+
+class SenmlRoute(RouteSettings, tag="senml", frozen=True, kw_only=True):
+    """The payload is SenML JSON, RFC 8428. `{name}` is the record's resolved name."""
+
+    stream: str = "{name}"
+
+
+Route: TypeAlias = NumberRoute | JsonRoute | InfluxRoute | SenmlRoute
+
+
+class DetectSettings(Section, frozen=True, kw_only=True):
+    """Detection, the same for every stream."""
+
+    max_streams: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    warmup_readings: Annotated[int, Meta(ge=10, le=100_000)] = 64
+    false_alarms_per_stream_day: PositiveFloat = 0.2
+    silence_factor: Annotated[float, Meta(ge=2)] = 6.0
+    """A stream is silent when nothing came for this many times its usual interval."""
+    silence_min_s: PositiveFloat = 5.0
+
+
+class IncidentSettings(Section, frozen=True, kw_only=True):
+    """How anomalies become incidents."""
+
+    join_within_s: PositiveFloat = 120.0
+    """An anomaly joins its asset's open incident if it starts within this time of its last activity."""
+    close_after_s: PositiveFloat = 60.0
+    """An incident closes when all its anomalies have ended and nothing happened for this long."""
+    max_open_s: PositiveFloat = 86_400.0
+    max_listed_anomalies: Annotated[int, Meta(ge=4, le=256)] = 32
+    storm_incidents: Annotated[int, Meta(ge=2)] = 8
+    """More than this many incidents opened within `storm_window_s` is a storm: one site-wide incident takes in the rest."""
+    storm_window_s: PositiveFloat = 60.0
+
+
+class JournalSettings(Section, frozen=True, kw_only=True):
+    """The file that holds everything acknowledged."""
+
+    max_bytes: Annotated[int, Meta(ge=1 << 20)] = 64 << 20
+    max_outbox: Annotated[int, Meta(ge=100)] = 20_000
+    keep_incidents: Annotated[int, Meta(ge=100)] = 10_000
+
+
+class WriterSettings(Section, frozen=True, kw_only=True):
+    """The language model."""
+
+    enabled: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timezone: str = "UTC"
+    """IANA name of the time zone in which sentences give times."""
+
+
+class GatewaySettings(Section, frozen=True, kw_only=True):
+    """Who this gateway is."""
+
+    id: Id = "gateway-1"
+
+
+def _no_routes() -> tuple[Route, ...]:
+    return ()
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """Everything that can be configured."""
+
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    routes: tuple[Route, ...] = field(default_factory=_no_routes)
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
+    state_dir: str = "/var/lib/edge-agent"
+    runtime_dir: str = "/run/edge-agent"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

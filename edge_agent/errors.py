@@ -1,0 +1,64 @@
+"""Every exception of edge-agent, in one tree split by what the caller should do about it.
+
+* `InputError`: the other side sent something wrong. Count it, set it aside with its reason, go on.
+* `ConfigError`: a person must change a file. Print every problem, exit with 78, do not retry.
+* `ReleaseError`: a release cannot be used. Fall back to the previous one, then to template sentences.
+* `StorageError`: the disk refused. Stop acknowledging, keep what is in memory, report, retry later.
+* `LinkError`: the network refused. Wait and retry with backoff.
+
+Rules: no module raises a bare `Exception`; every message says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EdgeAgentError(Exception):
+    """Base of every error that edge-agent raises on purpose."""
+
+
+class InputError(EdgeAgentError):
+    """Something received is not usable; the sender is at fault.
+
+    `reason` is a short stable word group such as `bad-json`, used as a counter's label; `detail` is for people.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class DecodeError(InputError):
+    """A payload cannot be read in the format configured for its topic."""
+
+
+class IncidentFormatError(InputError):
+    """An incident document (`explain FILE`, `incident/<id>`) does not have the documented shape."""
+
+
+class RequestError(InputError):
+    """A request on `request/<command>` cannot be carried out."""
+
+
+class ConfigError(EdgeAgentError):
+    """The configuration has problems; `problems` lists all of them as `file:line:col: key: problem`."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ReleaseError(EdgeAgentError):
+    """A release is incomplete, damaged, incompatible, or its engines cannot be loaded."""
+
+
+class EngineError(ReleaseError):
+    """A native engine (writer, classifier, memory) could not be loaded or failed while running."""
+
+
+class StorageError(EdgeAgentError):
+    """The journal could not be read or written."""
+
+
+class LinkError(EdgeAgentError):
+    """A network peer could not be reached or ended the conversation."""
