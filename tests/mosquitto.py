@@ -1,0 +1,178 @@
+"""A real mosquitto on a free loopback port for tests: TLS, mutual TLS, passwords; it can be stopped, suspended, restarted.
+
+`Mosquitto(tmp_path, ...)` writes everything it needs under `tmp_path`; the port stays the same over `stop` and `start`,
+so that a client under test meets the same broker again. Used as a context manager it starts and stops itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+START_TIMEOUT_S = 10.0
+BINARY = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class Certificates:
+    """A certificate authority, a server's and a client's certificate, made by the openssl program in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca_file = folder / "ca.crt"
+        self.server_cert, self.server_key = folder / "server.crt", folder / "server.key"
+        self.client_cert, self.client_key = folder / "client.crt", folder / "client.key"
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        ca_key = folder / "ca.key"
+        self._openssl("req", "-x509", *self._new_key(ca_key), "-days", "2", "-subj", "/CN=test-ca", "-out", str(self.ca_file))
+        self._issue("server", self.server_cert, self.server_key, "subjectAltName=IP:127.0.0.1,DNS:localhost")
+        self._issue("client", self.client_cert, self.client_key, "extendedKeyUsage=clientAuth")
+
+    @staticmethod
+    def _new_key(path: Path) -> tuple[str, ...]:
+        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(path))
+
+    def _issue(self, name: str, cert: Path, key: Path, extension: str) -> None:
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(extension + "\n")
+        self._openssl("req", "-new", *self._new_key(key), "-subj", f"/CN={name}", "-out", str(request))
+        authority = ("-CA", str(self.ca_file), "-CAkey", str(self._folder / "ca.key"), "-CAcreateserial")
+        files = ("-in", str(request), "-out", str(cert), "-extfile", str(extensions))
+        self._openssl("x509", "-req", "-days", "2", *authority, *files)
+
+    @staticmethod
+    def _openssl(*arguments: str) -> None:
+        subprocess.run(("openssl", *arguments), check=True, capture_output=True, timeout=30)
+
+
+class Mosquitto:
+    """One mosquitto process and its configuration.
+
+    `tls` listens with a server certificate; `mtls` also demands a client certificate; `password` is (user, password) and
+    forbids anonymous clients; `persistence` keeps sessions and retained messages over a restart; `acl` is the text of an
+    access control file; `extra` are more lines of mosquitto.conf.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        *,
+        port: int = 0,
+        tls: bool = False,
+        mtls: bool = False,
+        password: tuple[str, str] | None = None,
+        persistence: bool = False,
+        acl: str = "",
+        extra: Sequence[str] = (),
+    ) -> None:
+        if BINARY is None:
+            raise RuntimeError("mosquitto is not installed: apt-get install mosquitto")
+        self.port = port or free_port()
+        self.folder = tmp_path / f"mosquitto-{self.port}"
+        self.folder.mkdir(parents=True)
+        self.log_path = self.folder / "mosquitto.log"
+        self.certificates = Certificates(self.folder / "tls") if tls or mtls else None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._configuration = self.folder / "mosquitto.conf"
+        lines = [f"user {pwd.getpwuid(os.geteuid()).pw_name}", f"listener {self.port} {self.host}", "set_tcp_nodelay true"]
+        lines += [f"allow_anonymous {'false' if password else 'true'}"]
+        if self.certificates is not None:
+            certs = self.certificates
+            lines += [f"cafile {certs.ca_file}", f"certfile {certs.server_cert}", f"keyfile {certs.server_key}"]
+            lines += [f"require_certificate {'true' if mtls else 'false'}"]
+        if password is not None:
+            lines += [f"password_file {self._password_file(*password)}"]
+        if acl:
+            (self.folder / "acl").write_text(acl)
+            lines += [f"acl_file {self.folder / 'acl'}"]
+        lines += ["persistence true", f"persistence_location {self.folder}/"] if persistence else ["persistence false"]
+        self._configuration.write_text("\n".join([*lines, *extra]) + "\n")
+
+    def _password_file(self, user: str, password: str) -> Path:
+        path = self.folder / "passwords"
+        path.write_text(f"{user}:{password}\n")
+        path.chmod(0o600)
+        subprocess.run(("mosquitto_passwd", "-U", str(path)), check=True, capture_output=True, timeout=30)
+        return path
+
+    def __enter__(self) -> Mosquitto:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as `mqtt://host:port` or `mqtts://host:port`."""
+        return f"mqtt{'s' if self.certificates else ''}://{self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Start the process and return when it accepts connections."""
+        if self.process is not None:
+            raise RuntimeError("mosquitto is running already")
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen((str(BINARY), "-c", str(self._configuration)), stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                socket.create_connection((self.host, self.port), timeout=1.0).close()
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
+                    raise RuntimeError(f"mosquitto did not start:\n{self.log_path.read_text()}") from None
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop the process, if it runs, and wait for its end. A suspended process is resumed first."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+    def kill(self) -> None:
+        """End the process at once, as a power cut would."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait(10)
+
+    def restart(self) -> None:
+        """Stop and start on the same port; without `persistence` every session and retained message is lost."""
+        self.stop()
+        self.start()
+
+    def suspend(self) -> None:
+        """Stop the process from running while its sockets stay open (SIGSTOP): a broker that is connected but deaf."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended process run again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
