@@ -54,41 +54,64 @@ class MqttSettings(Section, frozen=True, kw_only=True):
 class RouteSettings(Section, tag_field="format", frozen=True, kw_only=True):
     """What every route has: which topics, at which QoS, and how their streams are named."""
 
-    topic: str
-    """An MQTT topic filter."""
-    stream: str = "{topic}"
-    """Name of the stream; `{topic}`, `{1}` (first topic level), `{-1}` (last) and, where the format names fields, `{field}`."""
+    topic: Annotated[str, Meta(min_length=1)]
+    """An MQTT topic filter; `+` and `#` as in MQTT 5, section 4.7. The first route that fits a topic takes its messages."""
+    stream: Annotated[str, Meta(min_length=1)] = "{topic}"
+    """Name of the stream. `{topic}`, `{1}` (first topic level), `{-1}` (last) and what the format adds, such as `{field}`.
+    A message of several values whose name has no `{field}` gets `/` and the field's name at its end."""
     qos: Annotated[int, Meta(ge=0, le=1)] = 0
-    unit: str = ""
+    unit: Annotated[str, Meta(max_length=24)] = ""
+    """Unit of the values, as it shall stand in sentences; a unit in the payload goes before it."""
 
 
 class NumberRoute(RouteSettings, tag="number", frozen=True, kw_only=True):
     """The payload is one number as text."""
 
 
-class JsonRoute(RouteSettings, tag="json", frozen=True, kw_only=True):
-    """The payload is JSON: a scalar, an object, or an array of samples."""
+class TimedRoute(RouteSettings, frozen=True, kw_only=True):
+    """What formats have whose payload may carry its own time: how far it may be from the arrival before it is not believed."""
 
-    value: tuple[str, ...] = ()
-    """Paths to the values, `a.b.0.c`. Empty: the scalar itself, or every numeric member of the object, flattened."""
+    time_max_age_s: PositiveFloat = 604_800.0
+    time_max_ahead_s: PositiveFloat = 86_400.0
+
+
+class JsonRoute(TimedRoute, tag="json", frozen=True, kw_only=True):
+    """The payload is JSON: a scalar, an object, or an array of samples. A path is `a.b.0.c`; `\\.` is a dot inside a name."""
+
+    value: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    """Paths to the values. Empty: the scalar itself, or every numeric member of the object, nested ones as `a.b`."""
     samples: str = ""
-    """Path to an array of samples; `value` and `time` are then looked up in each sample. Empty: an array at the top is one."""
+    """Path to an array of samples; `value`, `time` and `unit_path` are looked up in each. Empty: an array at the top is one."""
+    sample_interval_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Seconds from one sample without a time of its own to the next; the last one has the message's time."""
     time: str = ""
     """Path to the time. Empty: `time`, `timestamp` or `ts` where present, else the time of arrival."""
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Unit of a numeric time; `auto` tells it by its size."""
+    timezone: str = "UTC"
+    """IANA name of the time zone of a time text that names none."""
+    unit_path: str = ""
+    """Path to the unit."""
+    units: dict[str, Annotated[str, Meta(max_length=24)]] = {}
+    """Units by field, where they differ."""
 
 
-class InfluxRoute(RouteSettings, tag="influx", frozen=True, kw_only=True):
-    """The payload is InfluxDB line protocol. `{measurement}`, `{field}` and `{tag.NAME}` may stand in `stream`."""
+class InfluxRoute(TimedRoute, tag="influx", frozen=True, kw_only=True):
+    """The payload is InfluxDB line protocol.
 
-    stream: str = "{measurement}/{field}"
+    `{measurement}`, `{field}`, `{tag.NAME}` and `{tags}` (all tag values, by tag name, with `/` between) may stand in `stream`.
+    """
+
+    stream: Annotated[str, Meta(min_length=1)] = "{measurement}/{tags}/{field}"
     precision: Literal["s", "ms", "us", "ns"] = "ns"
+    units: dict[str, Annotated[str, Meta(max_length=24)]] = {}
+    """Units by field, where they differ."""
 
 
-class SenmlRoute(RouteSettings, tag="senml", frozen=True, kw_only=True):
+class SenmlRoute(TimedRoute, tag="senml", frozen=True, kw_only=True):
     """The payload is SenML JSON, RFC 8428. `{name}` is the record's resolved name."""
 
-    stream: str = "{name}"
+    stream: Annotated[str, Meta(min_length=1)] = "{name}"
 
 
 Route: TypeAlias = NumberRoute | JsonRoute | InfluxRoute | SenmlRoute
@@ -117,6 +140,8 @@ class IncidentSettings(Section, frozen=True, kw_only=True):
     storm_incidents: Annotated[int, Meta(ge=2)] = 8
     """More than this many incidents opened within `storm_window_s` is a storm: one site-wide incident takes in the rest."""
     storm_window_s: PositiveFloat = 60.0
+    max_open_incidents: Annotated[int, Meta(ge=2, le=1_024)] = 64
+    """While so many are open, the site-wide incident takes in what would open another."""
 
 
 class JournalSettings(Section, frozen=True, kw_only=True):
