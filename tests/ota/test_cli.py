@@ -1,0 +1,46 @@
+"""The operator's command line finds each recipe, and says what is missing in words."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+
+import pytest
+from edge_ota import cli
+
+
+def test_usage_lists_the_recipes_and_is_an_error_without_a_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert cli.main(["train", "nothing"]) == 2
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr()
+    assert all(name in shown.out and name in shown.err for name in cli.RECIPES)
+
+
+@pytest.mark.parametrize("recipe", cli.RECIPES)
+def test_each_recipe_is_a_module_of_this_distribution(recipe: str) -> None:
+    module, _ = cli.RECIPES[recipe]
+    assert importlib.util.find_spec(module) is not None, f"{module} is missing"
+
+
+def test_a_recipe_gets_its_own_options_and_its_code_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def recipe_main(argv: list[str]) -> int:
+        seen.append(argv)
+        return 7
+
+    stand_in = types.ModuleType("edge_ota.train.classifier")
+    stand_in.main = recipe_main  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "edge_ota.train.classifier", stand_in)
+    assert cli.main(["train", "classifier", "--seed", "3"]) == 7
+    assert seen == [["--seed", "3"]]
+
+
+def test_a_missing_library_is_named_with_the_way_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.RECIPES, "writer", ("library_that_is_not_there", "nothing"))
+    assert cli.main(["train", "writer"]) == 1
+    assert "edge-ota[train]" in capsys.readouterr().err
