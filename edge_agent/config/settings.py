@@ -49,6 +49,10 @@ class MqttSettings(Section, frozen=True, kw_only=True):
     backoff_min_s: PositiveFloat = 1.0
     backoff_max_s: PositiveFloat = 60.0
     stable_after_s: PositiveFloat = 30.0
+    canary_interval_s: PositiveFloat = 30.0
+    """Pause between messages to ourselves, which show that the connection still hears."""
+    canary_timeout_s: PositiveFloat = 10.0
+    """A connection on which nothing arrives for this long after such a message is closed and opened again."""
 
 
 class RouteSettings(Section, tag_field="format", frozen=True, kw_only=True):
