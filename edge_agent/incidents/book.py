@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from edge_agent.config.settings import IncidentSettings
-from edge_agent.incidents.group import LiveAnomaly, OpenIncident, Span, by_onset, incident_name
+from edge_agent.incidents.group import SENSOR_KINDS, LiveAnomaly, OpenIncident, Span, by_onset, incident_name
 from edge_agent.values import Anomaly, Incident
 
 SITE = "site"
@@ -121,7 +121,7 @@ class IncidentBook:
             return
         if was_live:
             self._untrack(anomaly.stream)
-        span = group.revise(anomaly, was_live, self._settings.max_listed_anomalies)
+        span = group.revise(anomaly, self._settings.max_listed_anomalies)
         self._track(group.id, span, anomaly)
         if was_live or anomaly.end_s is None:
             group.active_at_s = self._elapsed_s
@@ -189,9 +189,8 @@ class IncidentBook:
     def _joinable(self, anomaly: Anomaly) -> OpenIncident | None:
         """The open incident of the anomaly's asset that was active most recently, among those near enough in time."""
         within_s = self._settings.join_within_s
-        near = [
-            (span.open_until_s, group) for group, span in self._spans.get(anomaly.asset, ()) if span.is_near(anomaly, within_s)
-        ]
+        spans = self._spans.get(anomaly.asset, ())
+        near = [(span.open_until_s, group) for group, span in spans if span.is_near(anomaly, within_s)]
         return max(near, key=lambda pair: pair[0])[1] if near else None
 
     def _opened(self, anomaly: Anomaly, now_s: float) -> OpenIncident:

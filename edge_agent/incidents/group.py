@@ -107,13 +107,13 @@ class OpenIncident:
         self._changed = self._material = True
         return self._take(anomaly, max_listed)
 
-    def revise(self, anomaly: Anomaly, was_live: bool, max_listed: int) -> Span:
+    def revise(self, anomaly: Anomaly, max_listed: int) -> Span:
         """Take in an update of an anomaly that was counted before."""
         before = self.listed.get(anomaly.key)
         span = self._take(anomaly, max_listed)
         if before is not None or anomaly.key in self.listed:
             self._changed = True
-        if before is not None and (before.kind != anomaly.kind or was_live != (anomaly.end_s is None)):
+        if before is not None and (before.kind != anomaly.kind or (before.end_s is None) != (anomaly.end_s is None)):
             self._material = True
         return span
 
@@ -189,6 +189,7 @@ class OpenIncident:
 
 
 def by_onset(anomaly: Anomaly) -> tuple[float, str]:
+    """The order of anomalies in an incident, and the order in which a batch is taken in."""
     return (anomaly.onset_s, anomaly.stream)
 
 
