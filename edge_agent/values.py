@@ -16,6 +16,9 @@ Direction: TypeAlias = Literal["up", "down", "none"]
 IncidentState: TypeAlias = Literal["open", "closed"]
 Route: TypeAlias = Literal["writer", "mixed", "template"]
 Verdict: TypeAlias = Literal["local", "escalate"]
+Ending: TypeAlias = Literal["ongoing", "returned", "adopted", "unknown"]
+"""How an anomaly stands: not over; over because the stream was usual again; over because the detector took the new behaviour
+as the usual one; over for a reason that says nothing of the stream, such as a restart of the agent."""
 Relation: TypeAlias = Literal["alone", "together", "then"]
 
 KINDS: tuple[Kind, ...] = ("spike", "dip", "shift", "drift", "stuck", "noise", "silence")
@@ -71,6 +74,8 @@ class Anomaly(Struct, frozen=True, kw_only=True):
     unit: str = ""
     magnitude: float = 0.0
     """Robust standard deviations from the expected level, at the peak."""
+    ending: Ending = "returned"
+    """Why it ended; counts only when `end_s` is set."""
     kind_confidence: float = 1.0
     """Probability that the classifier gave to `kind`; 1.0 where the kind was decided without it."""
     signature: bytes = b""
@@ -154,29 +159,23 @@ class ChunkSubject(Struct, frozen=True, kw_only=True):
     """One anomaly (or group that moved together) of a chunk, as the prompt and the verifier see it: words, never values."""
 
     index: int
+    """Number of its slots, `<peak:index>`; unique within a plan."""
     kind: Kind
-    ongoing: bool
+    ending: Ending
     grouped: bool
     roles: tuple[str, ...]
-    """The slots that must be stated of it, in canonical order, such as ("stream", "moved", "peak", "base", "at")."""
+    """The slots that must be stated of it, each once, in canonical order, such as ("stream", "moved", "peak", "base", "at")."""
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
-    """One sentence to be written. `relation` says how the second subject relates to the first."""
+    """One or two subjects that one stretch of writing states. `relation` says how the second relates to the first."""
 
     relation: Relation
     subjects: tuple[ChunkSubject, ...]
 
 
-class Tail(Struct, frozen=True, kw_only=True):
-    """What is left unsaid: the rest of an incident as counts, always phrased by the template."""
-
-    anomaly_count: int
-    stream_count: int
-
-
 class Plan(Struct, frozen=True, kw_only=True):
-    """What will be said about an incident, in order: chunk sentences, then the tail, then the evidence."""
+    """What will be said about an incident, in order: the chunks, then the tail (what is left as counts), then the evidence."""
 
     chunks: tuple[Chunk, ...]
     slots: tuple[Slot, ...]
@@ -185,11 +184,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """The typed slots of an incident that a sentence may state, with the incident's own data behind them."""
+    """What may be said of an incident: its anomalies after contradictions were taken out, ordered by onset."""
 
     incident: Incident
+    anomalies: tuple[Anomaly, ...]
     evidence: Evidence | None
-    language: str = "en"
+    reasons: tuple[str, ...]
+    """What was left out as contradictory or unknown, such as `baseline-contradicts-direction`."""
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
@@ -238,3 +239,5 @@ class Message(Struct, frozen=True, kw_only=True):
     supersedes: bool = False
     response_correlation: bytes = b""
     """MQTT 5 correlation data to copy into a response; empty for none."""
+    priority: int = 1
+    """When the outbox is full the lowest goes first, the oldest of it: 0 routine, 1 usual, 2 what a person must see."""
