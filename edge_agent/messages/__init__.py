@@ -1,0 +1,70 @@
+"""Everything that edge-agent publishes and is asked, in one place: topics, JSON documents, and what they are read back as.
+
+`topics` names them, `times` writes times, `documents` makes the JSON, `outgoing` puts both together with QoS and retain,
+`incident_file` reads an incident back, `requests` reads what is asked. The formats stand in `docs/formats/messages.md`.
+
+Rules: pure; documents are plain dicts in a fixed order of keys, so that equal values give equal bytes; text that came
+from sensors is only ever a JSON string or an escaped topic level.
+"""
+
+from __future__ import annotations
+
+from edge_agent.messages.documents import (
+    Health,
+    UpdateState,
+    anomaly_document,
+    encode,
+    event_document,
+    explanation_document,
+    health_document,
+    incident_document,
+    summary_document,
+    update_document,
+)
+from edge_agent.messages.incident_file import MAX_FILE_ANOMALIES, MAX_FILE_BYTES, parse_incident
+from edge_agent.messages.outgoing import (
+    anomaly_message,
+    health_message,
+    incident_messages,
+    info_message,
+    response_message,
+    status_message,
+    summary_messages,
+    update_message,
+)
+from edge_agent.messages.requests import CloseRequest, RequestBody, parse_close, parse_request
+from edge_agent.messages.times import format_time, parse_time
+from edge_agent.messages.topics import Topics, escape_stream, unescape_stream
+
+__all__ = [
+    "MAX_FILE_ANOMALIES",
+    "MAX_FILE_BYTES",
+    "CloseRequest",
+    "Health",
+    "RequestBody",
+    "Topics",
+    "UpdateState",
+    "anomaly_document",
+    "anomaly_message",
+    "encode",
+    "escape_stream",
+    "event_document",
+    "explanation_document",
+    "format_time",
+    "health_document",
+    "health_message",
+    "incident_document",
+    "incident_messages",
+    "info_message",
+    "parse_close",
+    "parse_incident",
+    "parse_request",
+    "parse_time",
+    "response_message",
+    "status_message",
+    "summary_document",
+    "summary_messages",
+    "unescape_stream",
+    "update_document",
+    "update_message",
+]
