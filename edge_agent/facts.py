@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from msgspec.structs import replace
 
@@ -19,9 +19,9 @@ DIRECTED_KINDS = frozenset({"spike", "dip", "shift", "drift"})
 """Kinds of which a direction is stated."""
 MOVED = {"up": "rose", "down": "fell"}
 """How a direction is printed: a verb in the past tense."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = (
-    "January February March April May June July August September October November December".split()
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 )  # not strftime, whose names follow the process's locale
 _MAX_NAME = 120
 

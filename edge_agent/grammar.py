@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from edge_agent.values import Chunk, ChunkSubject, Kind
+from edge_agent.values import Chunk, ChunkSubject, Kind, Plan
 
 _TOKEN = re.compile(r"<[a-z]+:\d+>|[a-z]+|[.,;]")
 
@@ -32,8 +32,25 @@ def accepts(chunk: Chunk, skeleton: str) -> bool:
     return tokens is not None and _pattern(chunk).fullmatch(" ".join(tokens)) is not None
 
 
+def accepts_whole(plan: Plan, skeleton: str) -> bool:
+    """Whether a skeleton states every chunk of a plan, in order, then its tail and its evidence, and nothing else."""
+    tokens = tokens_of(skeleton)
+    if tokens is None:
+        return False
+    parts = [_source(chunk) for chunk in plan.chunks]
+    if plan.tail:
+        parts.append(r"this incident also holds <rest:0> \.")
+    if plan.evidence:
+        parts.append(r"the most similar past incident is that of <past:0> on <asset:0> , closed as <cause:0> \.")
+    return re.fullmatch(" ".join(parts), " ".join(tokens)) is not None
+
+
 @lru_cache(maxsize=256)
 def _pattern(chunk: Chunk) -> re.Pattern[str]:
+    return re.compile(_source(chunk))
+
+
+def _source(chunk: Chunk) -> str:
     first, *others = chunk.subjects
     rest = r" \."
     if chunk.relation != "alone":
@@ -42,7 +59,7 @@ def _pattern(chunk: Chunk) -> re.Pattern[str]:
         rest = rf"(?: , and| \.) {when}(?: ,)? {_clause(second, '')} \."
     fronted = f"{_onset(first)} , {_clause(first, '')}"
     inline = _clause(first, f" {_onset(first)}")
-    return re.compile(_either(fronted, inline) + rest)
+    return _either(fronted, inline) + rest
 
 
 def _onset(subject: ChunkSubject) -> str:

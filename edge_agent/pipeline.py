@@ -7,34 +7,52 @@ as an argument. `Screener` holds state and has one owner, the screen worker; `ex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from typing import Protocol
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from edge_agent.values import Draft, Evidence, PastIncident, Prompt
+from edge_agent.confidence import FEATURES, ConfidenceRule, score
+from edge_agent.detect.bank import DetectorBank
+from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified, Classifier
+from edge_agent.errors import DecodeError
+from edge_agent.facts import gather
+from edge_agent.fill import fill, tidy
+from edge_agent.incidents import IncidentBook
+from edge_agent.plan import arrange
+from edge_agent.policy import Judged, decide
+from edge_agent.prompt import prompt_of, style_of
+from edge_agent.template import assemble, phrase
+from edge_agent.values import (
+    Anomaly,
+    Arrival,
+    Draft,
+    Evidence,
+    Incident,
+    PastIncident,
+    Prompt,
+    Reading,
+    Rejection,
+    Route,
+    Summary,
+    Verdict,
+)
+from edge_agent.verify import refuse_chunk, refuse_whole
 
-WINDOW_READINGS = 64
-"""Length of the window that the classifier sees: the last readings of a stream, normalised by its usual level and spread."""
-SIGNATURE_BYTES = 32
-"""Length of the classifier's int8 embedding."""
-
-
-class Classified(Struct, frozen=True):
-    """The classifier's answer for n windows."""
-
-    probabilities: NDArray[np.float32]
-    """Shape (n, len(CLASSES)), rows sum to 1. The order of classes is `edge_agent.detect.CLASSES`."""
-    signatures: NDArray[np.int8]
-    """Shape (n, SIGNATURE_BYTES)."""
-
-
-class Classifier(Protocol):
-    """Names the kind of a candidate from its window. One owner: the screen worker."""
-
-    def classify(self, windows: NDArray[np.float32]) -> Classified:
-        """Classify windows of shape (n, WINDOW_READINGS). Raises EngineError."""
+__all__ = [
+    "SIGNATURE_BYTES",
+    "TEMPLATE_ONLY",
+    "WINDOW_READINGS",
+    "Classified",
+    "Classifier",
+    "Decodes",
+    "Memory",
+    "Screened",
+    "Screener",
+    "SpeakingRelease",
+    "Writer",
+    "explain",
+]
 
 
 class Writer(Protocol):
@@ -52,3 +70,127 @@ class Memory(Protocol):
 
     def nearest(self, signature: bytes, before_s: float) -> Evidence | None:
         """The most similar incident opened before `before_s` whose similarity reaches the floor, or None."""
+
+
+class SpeakingRelease(Struct, frozen=True):
+    """What of a release decides a sentence, besides the writer itself."""
+
+    id: str
+    lexicon: frozenset[str]
+    rule: ConfidenceRule
+
+
+TEMPLATE_ONLY = SpeakingRelease(
+    "template-only", frozenset(), ConfidenceRule(features=FEATURES, weights=(0.0,) * len(FEATURES), intercept=0.0, threshold=1.0)
+)
+"""What speaks when no release can be used: templates."""
+
+
+class Decodes(Protocol):
+    """Arrivals to readings; `edge_agent.decode.router.Router` is one."""
+
+    def decode(self, arrival: Arrival) -> list[Reading]:
+        """The readings of a message. Raises DecodeError, and nothing else."""
+
+    def take_notes(self) -> dict[str, int]:
+        """By reason, what was set aside since the last call within messages that did give readings."""
+
+
+class Screened(Struct, frozen=True):
+    """What a batch of arrivals came to."""
+
+    anomalies: list[Anomaly]
+    """New and changed anomalies, to be published at once."""
+    incidents: list[Incident]
+    """Incidents that opened, changed or closed, to be journalled before the batch is acknowledged."""
+    rejections: list[Rejection]
+    """Messages and readings set aside."""
+    notes: dict[str, int]
+    """By reason, parts set aside of messages that were otherwise read."""
+    readings: int
+    """How many readings were screened."""
+
+
+class Screener:
+    """Decodes, detects and groups. Holds the detectors and the open incidents; one owner, the screen worker."""
+
+    def __init__(self, router: Decodes, bank: DetectorBank, book: IncidentBook) -> None:
+        self._router = router
+        self._bank = bank
+        self._book = book
+
+    def screen(self, arrivals: Sequence[Arrival], now_s: float) -> Screened:
+        """Take in a batch in order of arrival. Raises nothing for any payload; what is unusable is in `rejections`."""
+        readings: list[Reading] = []
+        rejections: list[Rejection] = []
+        decode, extend = self._router.decode, readings.extend
+        for arrival in arrivals:
+            try:
+                extend(decode(arrival))
+            except DecodeError as error:
+                rejections.append(Rejection(arrival.topic, error.reason, error.detail))
+        detected = self._bank.update(readings)
+        rejections.extend(detected.rejections)
+        incidents = self._book.update(detected.anomalies, now_s)
+        return Screened(detected.anomalies, incidents, rejections, self._router.take_notes(), len(readings))
+
+    def tick(self, now_s: float) -> Screened:
+        """Let time pass: silences are noticed and incidents close. To be called about once a second."""
+        anomalies = self._bank.tick(now_s)
+        incidents = self._book.update(anomalies, now_s) + self._book.tick(now_s)
+        return Screened(anomalies, incidents, [], {}, 0)
+
+
+def explain(
+    incident: Incident,
+    evidence: Evidence | None,
+    writer: Writer | None,
+    release: SpeakingRelease,
+    now_s: float,
+    zone: tzinfo = UTC,
+) -> Summary:
+    """Write the summary of one revision of an incident; a function of its arguments.
+
+    Without a writer the text is the template's. Raises EngineError if the writer's runtime fails; call again without a writer.
+    """
+    facts = gather(incident, evidence)
+    plan = arrange(facts, zone)
+    templates = tuple(tidy(phrase(chunk)) for chunk in plan.chunks)
+    reasons: tuple[str, ...] = ("no-writer",)
+    route: Route = "template"
+    verdict: Verdict = "local"
+    confidence, sentences = 1.0, templates
+    if writer is not None and plan.chunks:
+        prompts = [prompt_of(chunk, style_of(incident.id, position)) for position, chunk in enumerate(plan.chunks)]
+        drafts = writer.write(prompts)
+        judged = [
+            Judged(refusal=refuse_chunk(chunk, draft, release.lexicon), score=score(release.rule, draft))
+            for chunk, draft in zip(plan.chunks, drafts, strict=True)
+        ]
+        decision = decide(judged, release.rule.threshold, storm=incident.storm)
+        confidence, route, verdict, reasons = decision.confidence, decision.route, decision.verdict, decision.reasons
+        sentences = tuple(
+            tidy(draft.skeleton) if chosen else template
+            for draft, template, chosen in zip(drafts, templates, decision.by_writer, strict=True)
+        )
+    skeleton = assemble(plan, sentences)
+    refusal = refuse_whole(plan, skeleton)
+    if refusal is not None:
+        skeleton, route, verdict = assemble(plan, templates), "template", "escalate"
+        reasons = (*reasons, f"refused-{refusal}")
+    return Summary(
+        incident_id=incident.id,
+        revision=incident.revision,
+        text=fill(skeleton, plan.slots),
+        skeleton=skeleton,
+        slots=plan.slots,
+        confidence=round(confidence, 6),
+        route=route,
+        verdict=verdict,
+        reasons=(*reasons, *facts.reasons),
+        release=release.id,
+        written_s=now_s,
+        asset=incident.asset,
+        state=incident.state,
+        evidence=facts.evidence,
+    )

@@ -70,9 +70,7 @@ def arrange(facts: Facts, zone: tzinfo) -> Plan:
         printer.tail(untold)
     if facts.evidence is not None:
         printer.evidence(facts.evidence)
-    return Plan(
-        chunks=tuple(chunks), slots=tuple(printer.slots), tail=untold > 0, evidence=facts.evidence is not None
-    )
+    return Plan(chunks=tuple(chunks), slots=tuple(printer.slots), tail=untold > 0, evidence=facts.evidence is not None)
 
 
 def _subjects(anomalies: Sequence[Anomaly]) -> list[_Subject]:

@@ -38,21 +38,23 @@ class CTranslate2Writer:
         `lexicon` lists the words and stops that may be written; every other piece of the vocabulary that is not a slot token is
         suppressed. Raises EngineError if a file is missing or damaged, or tokenizer and model do not share one vocabulary.
         """
-        import ctranslate2  # noqa: PLC0415  # 17 MB that template-only operation does not need
-        from tokenizers import Tokenizer as _Tokenizer  # noqa: PLC0415
+        import ctranslate2  # 17 MB that template-only operation does not need
+        from tokenizers import Tokenizer as _Tokenizer
 
         try:
             generator = ctranslate2.Generator(
                 str(model), device=device, compute_type="int8", inter_threads=1, intra_threads=1, max_queued_batches=1
             )
             loaded = _Tokenizer.from_file(str(tokenizer))
-        except Exception as error:  # noqa: BLE001  # tokenizers raises bare Exception, CTranslate2 RuntimeError and ValueError
+        except Exception as error:  # tokenizers raises bare Exception, CTranslate2 RuntimeError and ValueError
             raise EngineError(f"{model}: the writer cannot be loaded: {error}; install the release again") from error
         vocabulary: dict[str, int] = loaded.get_vocab()
         allowed = set(lexicon) | {END}
         missing = sorted(allowed - vocabulary.keys())
         if missing:
-            raise EngineError(f"{tokenizer}: lacks {len(missing)} pieces of the lexicon, such as {missing[0]!r}: not of this release")
+            raise EngineError(
+                f"{tokenizer}: lacks {len(missing)} pieces of the lexicon, such as {missing[0]!r}: not of this release"
+            )
         suppressed = [[piece] for piece in sorted(vocabulary) if piece not in allowed and not _SLOT.fullmatch(piece)]
         return cls(generator, loaded, suppressed)
 
@@ -64,7 +66,9 @@ class CTranslate2Writer:
         encoded = self._tokenizer.encode(" ".join(prompt.pieces), add_special_tokens=False)
         unknown = [piece for piece, token in zip(prompt.pieces, encoded.tokens, strict=False) if token == "<unk>"]
         if unknown:
-            raise EngineError(f"the prompt holds {unknown[0]!r}, which the writer's vocabulary lacks: prompt and release do not match")
+            raise EngineError(
+                f"the prompt holds {unknown[0]!r}, which the writer's vocabulary lacks: prompt and release do not match"
+            )
         logprobs: list[float] = []
 
         def keep(step: Any) -> bool:  # ctranslate2 ships no types for its step result
@@ -88,6 +92,4 @@ class CTranslate2Writer:
             raise EngineError(f"the writer failed while running: {error}") from error
         pieces = list(result.sequences[0])
         finished = bool(pieces) and pieces[-1] == END
-        return Draft(
-            skeleton=" ".join(pieces[:-1] if finished else pieces), logprobs=tuple(logprobs), finished=finished
-        )
+        return Draft(skeleton=" ".join(pieces[:-1] if finished else pieces), logprobs=tuple(logprobs), finished=finished)

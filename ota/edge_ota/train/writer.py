@@ -19,7 +19,6 @@ from random import Random
 from edge_agent.grammar import accepts
 from edge_agent.prompt import PROMPT_VERSION, STYLES, prompt_of
 from edge_agent.values import Chunk
-
 from edge_ota.train.confidence import fit_confidence
 from edge_ota.train.export import save_int8, save_tokenizer
 from edge_ota.train.phrases import chunk_of, example_of, lexicon, vocabulary
@@ -67,7 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     save_tokenizer(pieces, options.out / "tokenizer.json")
     network = train(
-        PicoShape(vocabulary=len(pieces)), Schedule(steps=options.steps), draw, options.seed, lambda line: print(line, flush=True), inspect
+        PicoShape(vocabulary=len(pieces)),
+        Schedule(steps=options.steps),
+        draw,
+        options.seed,
+        lambda line: print(line, flush=True),
+        inspect,
     )
     model = options.out / "writer"
     save_int8(network, pieces, model)
@@ -75,14 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoints = sorted(options.out.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     rule = fit_confidence([write_all(folder, 400, seed=101) for folder in (*checkpoints, model)])
     (options.out / "confidence.json").write_text(json.dumps(rule, indent=1) + "\n", encoding="utf-8")
-    result = {"prompt_version": PROMPT_VERSION, "parameters": sum(p.numel() for p in network.parameters()), **evaluate(model, EVALUATED)}
+    result = {
+        "prompt_version": PROMPT_VERSION,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        **evaluate(model, EVALUATED),
+    }
     print(json.dumps(result, indent=1))
     return 0
 
 
 def write_all(model: Path, count: int, seed: int) -> list[tuple[bool, list[float]]]:
     """Answer `count` trained and `count` held-out chunks; for each, whether the verifier accepts it and its log-probabilities."""
-    from edge_agent.engines.writer import CTranslate2Writer  # noqa: PLC0415  # native code, only needed here
+    from edge_agent.engines.writer import CTranslate2Writer  # native code, only needed here
 
     writer = CTranslate2Writer.open(model, model.parent / "tokenizer.json", lexicon())
     answered = []
