@@ -9,6 +9,6 @@ COMMIT, so "accepted" is never said before it is true. Reads have connections of
 from __future__ import annotations
 
 from edge_agent.journal.journal import Journal
-from edge_agent.journal.records import Counts, Drop, OpeningReport, StoredIncident, Urgency
+from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
 
-__all__ = ["Counts", "Drop", "Journal", "OpeningReport", "StoredIncident", "Urgency"]
+__all__ = ["Counts", "Drop", "DropReason", "Journal", "OpeningReport", "StoredIncident", "Urgency"]

@@ -14,15 +14,22 @@ from edge_agent.values import Closure, Incident
 Urgency: TypeAlias = Literal["critical", "soon", "relaxed"]
 """How long a commit may wait for others to share its sync: not at all, 10 ms, 250 ms."""
 
+DropReason: TypeAlias = Literal[
+    "outbox-full", "file-full", "too-large", "damaged-row", "unreadable-row", "damaged-file", "incident-expired"
+]
+"""Why something is no longer there. Messages: `outbox-full` (by count), `file-full` (by bytes), `too-large`. Rows whose
+checksum is wrong: `damaged-row`; rows that this version cannot interpret: `unreadable-row`. `damaged-file` counts repairs.
+`incident-expired` is ordinary: the oldest closed incidents make room for new ones."""
+
 
 class OpeningReport(Struct, frozen=True, kw_only=True):
     """What was found when the journal was opened. `damage` and `aside` are empty where nothing was wrong."""
 
     path: str
     created: bool = False
-    """True where no usable file was there before."""
+    """True where no file was there before."""
     version_before: int = 0
-    """The format version of the file that was found; 0 for none."""
+    """The format version of the file that was found; 0 for none or for one that could not be read."""
     damage: str = ""
     """What is wrong with the file that was found, in SQLite's words or ours."""
     aside: str = ""
@@ -52,7 +59,7 @@ class Drop(Struct, frozen=True, kw_only=True):
     """How much was given up for one reason, ever. Times are seconds since 1970 by the system clock."""
 
     reason: str
-    """`outbox-full`, `file-full`, `damaged-row` or `damaged-file`."""
+    """A `DropReason`."""
     count: int
     bytes: int
     first_s: float
@@ -78,4 +85,4 @@ class Counts(Struct, frozen=True, kw_only=True):
     """Operations that these transactions carried."""
     failed_commits: int
     dropped: int
-    """Sum of `Drop.count`."""
+    """Sum of `Drop.count` over all reasons but `incident-expired`."""

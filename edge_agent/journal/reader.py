@@ -1,0 +1,175 @@
+"""Reading the journal: connections that cannot write, for as many threads as ask.
+
+Rules: no method keeps a read transaction open after it returned, because that would keep the write-ahead log from being
+folded in; rows that fail their checksum are left out and handed to `on_unusable`, never raised.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from edge_agent.journal.records import Drop, DropReason, StoredIncident
+from edge_agent.journal.rows import (
+    STATES,
+    Unusable,
+    open_closure,
+    open_incident,
+    open_message,
+    open_summary,
+    past_incident,
+    read_text,
+)
+from edge_agent.journal.trouble import storage_error
+from edge_agent.values import Incident, IncidentState, Message, PastIncident, Summary
+
+_PAGE_ROWS: Final = 256
+_STORED: Final = """
+    SELECT i.number, i.explained, i.form, i.crc, i.body, c.form, c.crc, c.body
+    FROM incidents i LEFT JOIN closures c ON c.number = i.number """
+_T = TypeVar("_T")
+
+OnUnusable = Callable[[str, int, DropReason], None]
+"""Told of a row that was left out: its table, its number, why."""
+
+
+def connect_reader(path: str) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    db = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    db.text_factory = read_text
+    return db
+
+
+class Reader:
+    """Read access to a journal file that may be in use. Thread-safe."""
+
+    def __init__(self, path: str, on_unusable: OnUnusable) -> None:
+        self._path = path
+        self._on_unusable = on_unusable
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """Close the idle connections; one in use is closed when its call ends."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()
+
+    def messages(self, after: int, limit: int) -> list[tuple[int, Message]]:
+        """Messages of the outbox by number."""
+        rows = self._all(
+            "SELECT number, priority, flags, crc, topic, correlation, payload FROM outbox"
+            " WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+        return list(self._usable("outbox", ((row[0], open_message(*row[1:])) for row in rows)))
+
+    def oldest_queued_s(self) -> float | None:
+        """When the message at the head of the outbox was queued, seconds since 1970; None if the outbox is empty."""
+        rows = self._all("SELECT queued_s FROM outbox ORDER BY number LIMIT 1")
+        return float(rows[0][0]) if rows else None
+
+    def to_explain(self, limit: int) -> list[Incident]:
+        """Incidents without a summary of their latest revision, by number."""
+        return self._incidents("WHERE explained IS NULL OR explained < revision ORDER BY number LIMIT ?", (limit,))
+
+    def unexplained(self) -> int:
+        """How many incidents `to_explain` would list."""
+        return int(self._all("SELECT count(*) FROM incidents WHERE explained IS NULL OR explained < revision")[0][0])
+
+    def open_incidents(self) -> list[Incident]:
+        """Incidents whose state is open, by number."""
+        return self._incidents("WHERE state = ? ORDER BY number", (STATES["open"],))
+
+    def incident(self, incident_id: str) -> StoredIncident | None:
+        """The incident of that id."""
+        return next(iter(self._stored(self._all(_STORED + "WHERE i.id = ?", (incident_id,)))), None)
+
+    def incidents(self, limit: int, state: IncidentState | None, before: int | None) -> list[StoredIncident]:
+        """Newest first, below the number `before`."""
+        clauses, values = ["i.number < ?"], [before if before is not None else (1 << 63) - 1]
+        if state is not None:
+            clauses.append("i.state = ?")
+            values.append(STATES[state])
+        query = f"{_STORED} WHERE {' AND '.join(clauses)} ORDER BY i.number DESC LIMIT ?"
+        return list(self._stored(self._all(query, (*values, limit))))
+
+    def summary(self, incident_id: str) -> Summary | None:
+        """The latest summary of an incident."""
+        rows = self._all(
+            "SELECT s.number, s.form, s.crc, s.body FROM summaries s JOIN incidents i ON i.number = s.number WHERE i.id = ?",
+            (incident_id,),
+        )
+        return next((s for _, s in self._usable("summaries", ((row[0], open_summary(*row[1:])) for row in rows))), None)
+
+    def past_incidents(self, since_number: int) -> Iterator[PastIncident]:
+        """Closed incidents with cause and signature, by number, read in pages."""
+        while True:
+            rows = self._all(
+                _STORED + "WHERE i.number > ? AND c.number IS NOT NULL ORDER BY i.number LIMIT ?", (since_number, _PAGE_ROWS)
+            )
+            for stored in self._stored(rows):
+                past = as_past(stored)
+                if past is not None:
+                    yield past
+            if len(rows) < _PAGE_ROWS:
+                return
+            since_number = rows[-1][0]
+
+    def drops(self) -> list[Drop]:
+        """What was given up, by reason."""
+        rows = self._all("SELECT reason, count, bytes, first_s, last_s FROM drops WHERE count > 0 ORDER BY number")
+        return [Drop(reason=r, count=n, bytes=b, first_s=first, last_s=last) for r, n, b, first, last in rows]
+
+    def _incidents(self, where: str, values: Sequence[object]) -> list[Incident]:
+        rows = self._all(f"SELECT number, form, crc, body FROM incidents {where}", values)
+        return [i for _, i in self._usable("incidents", ((row[0], open_incident(*row[1:])) for row in rows))]
+
+    def _stored(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredIncident]:
+        for number, explained, form, crc, body, *sealed in rows:
+            for _, incident in self._usable("incidents", [(number, open_incident(form, crc, body))]):
+                closures = [] if sealed[2] is None else [(number, open_closure(*sealed))]
+                closure = next((c for _, c in self._usable("closures", closures)), None)
+                yield StoredIncident(number=number, incident=incident, explained_revision=explained, closure=closure)
+
+    def _usable(self, table: str, rows: Iterable[tuple[int, _T | Unusable]]) -> Iterator[tuple[int, _T]]:
+        for number, value in rows:
+            if isinstance(value, Unusable):
+                self._on_unusable(table, number, value.reason)
+            else:
+                yield number, value
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            with self._connection() as db:
+                return db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise storage_error(error, self._path, "reading") from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            db = self._idle.pop() if self._idle else None
+        db = db or connect_reader(self._path)
+        try:
+            yield db
+        finally:
+            with self._lock:
+                keep = not self._closed
+                if keep:
+                    self._idle.append(db)
+            if not keep:
+                db.close()
+
+
+def as_past(stored: StoredIncident) -> PastIncident | None:
+    """The incident as the memory keeps it; None unless it is closed and has a cause and a signature."""
+    return past_incident(stored.number, stored.incident, stored.closure) if stored.closure is not None else None

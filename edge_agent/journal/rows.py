@@ -1,0 +1,143 @@
+"""Values as rows and back: JSON bodies with a form number and a CRC-32, messages as columns with a CRC-32.
+
+Rules: pure; SQLite has no checksums of its own, so a flipped bit in a body would otherwise be published as a fact. A row
+that fails its checksum or cannot be interpreted is answered with `Unusable`, never with an exception.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from edge_agent.journal.records import DropReason
+from edge_agent.values import Closure, Incident, IncidentState, Message, PastIncident, Summary
+
+FORM: Final = 1
+"""Version of the JSON bodies: a struct of `edge_agent.values` by field name, bytes as base64."""
+
+STATES: Final[dict[IncidentState, int]] = {"open": 0, "closed": 1}
+
+_RETAIN, _SUPERSEDES = 4, 8
+_T = TypeVar("_T")
+
+Sealed: TypeAlias = tuple[int, int, bytes]
+"""Form, CRC-32 of the body, body."""
+MessageRow: TypeAlias = tuple[int, int, int, str, bytes, bytes]
+"""Priority, flags, CRC-32, topic, correlation, payload: columns of `outbox` in this order."""
+
+
+def read_text(raw: bytes) -> str:
+    """A connection's `text_factory`: text that damage made invalid becomes a wrong text, which fails its checksum."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+class Unusable(Struct, frozen=True):
+    """A row that must not be used, and why."""
+
+    reason: DropReason
+
+
+class IncidentRow(Struct, frozen=True):
+    """An incident encoded in the caller's thread, so that the writer thread only writes."""
+
+    id: str
+    state: int
+    revision: int
+    sealed: Sealed
+
+
+def seal(value: Incident | Summary | Closure) -> Sealed:
+    """The value's body with its form and checksum."""
+    body = msgspec.json.encode(value)
+    return FORM, zlib.crc32(body), body
+
+
+class Opener(Generic[_T]):
+    """Reads the bodies of one type."""
+
+    def __init__(self, kind: type[_T]) -> None:
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def __call__(self, form: object, crc: object, body: object) -> _T | Unusable:
+        """The value of a sealed body; columns of any type are taken, since damage may change them."""
+        if not isinstance(body, bytes) or zlib.crc32(body) != crc:
+            return Unusable("damaged-row")
+        if form != FORM:
+            return Unusable("unreadable-row")
+        try:
+            return self._decoder.decode(body)
+        except msgspec.DecodeError:
+            return Unusable("unreadable-row")
+
+
+open_incident = Opener(Incident)
+open_summary = Opener(Summary)
+open_closure = Opener(Closure)
+
+
+def incident_row(incident: Incident) -> IncidentRow:
+    """The columns of an incident."""
+    return IncidentRow(incident.id, STATES[incident.state], incident.revision, seal(incident))
+
+
+def message_row(message: Message) -> MessageRow:
+    """The columns of a message."""
+    flags = message.qos | (message.retain * _RETAIN) | (message.supersedes * _SUPERSEDES)
+    crc = _message_crc(message.priority, flags, message.topic.encode(), message.response_correlation, message.payload)
+    return message.priority, flags, crc, message.topic, message.response_correlation, message.payload
+
+
+def open_message(
+    priority: object, flags: object, crc: object, topic: object, correlation: object, payload: object
+) -> Message | Unusable:
+    """The message of a row; columns of any type are taken, since damage may change them."""
+    if not (isinstance(priority, int) and isinstance(flags, int) and isinstance(topic, str)):
+        return Unusable("damaged-row")
+    if not (isinstance(correlation, bytes) and isinstance(payload, bytes)):
+        return Unusable("damaged-row")
+    if not 0 <= flags < 16 or crc != _message_crc(priority, flags, topic.encode(errors="surrogateescape"), correlation, payload):
+        return Unusable("damaged-row")
+    return Message(
+        topic=topic,
+        payload=payload,
+        qos=flags & 3,
+        retain=bool(flags & _RETAIN),
+        supersedes=bool(flags & _SUPERSEDES),
+        response_correlation=correlation,
+        priority=priority,
+    )
+
+
+def supersedes(flags: int) -> bool:
+    """True if the flags are of a message that a newer one on its topic replaces."""
+    return bool(flags & _SUPERSEDES)
+
+
+def message_bytes(row: MessageRow) -> int:
+    """Bytes of topic, correlation data and payload."""
+    return len(row[3].encode()) + len(row[4]) + len(row[5])
+
+
+def past_incident(number: int, incident: Incident, closure: Closure) -> PastIncident | None:
+    """The incident for the memory: with the signature of its most severe anomaly that has one, or None."""
+    signed = [a for a in incident.anomalies if a.signature]
+    if incident.state != "closed" or not closure.cause or not signed:
+        return None
+    return PastIncident(
+        number=number,
+        incident_id=incident.id,
+        asset=incident.asset,
+        opened_s=incident.opened_s,
+        cause=closure.cause,
+        signature=max(signed, key=lambda a: a.score).signature,
+    )
+
+
+def _message_crc(priority: int, flags: int, topic: bytes, correlation: bytes, payload: bytes) -> int:
+    """CRC-32 over all columns; the lengths come first so that bytes cannot move from one column to the next unnoticed."""
+    head = struct.pack("<qiII", priority, flags, len(topic), len(correlation))
+    return zlib.crc32(payload, zlib.crc32(correlation, zlib.crc32(topic, zlib.crc32(head))))

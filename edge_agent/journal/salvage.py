@@ -1,0 +1,153 @@
+"""Repair of a damaged journal: what is readable is carried into a new file, the damaged one is kept aside.
+
+Rules: the damaged file is only read. The new file is complete and synced before it gets the name `<journal>.salvage`, and
+that name is the commit point: from there on `finish_swap` can be repeated after any interruption until the new file stands
+in place. Only rows whose checksum is right are carried over. At most two damaged files are kept, the newest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edge_agent.atomic import fsync_folder
+from edge_agent.errors import StorageError
+from edge_agent.journal.reader import connect_reader
+from edge_agent.journal.rows import Unusable, open_closure, open_incident, open_message, open_summary
+from edge_agent.journal.schema import connect_writer, migrate
+from edge_agent.journal.store import suspect_path
+from edge_agent.journal.trouble import storage_error
+
+KEPT_ASIDE: Final = 2
+_MAX_PROBES: Final = 200_000
+"""Numbers tried one by one between the two readable ends of a table; a second or two."""
+
+_TABLES: Final[tuple[tuple[str, tuple[str, ...], Callable[..., object]], ...]] = (
+    ("incidents", ("id", "state", "revision", "explained", "message", "form", "crc", "body"), open_incident),
+    ("summaries", ("revision", "form", "crc", "body"), open_summary),
+    ("closures", ("form", "crc", "body"), open_closure),
+    ("outbox", ("queued_s", "priority", "flags", "crc", "topic", "correlation", "payload"), open_message),
+)
+"""Each table, its columns after `number`, and what reads the last of them: three of a body, six of a message."""
+
+
+def salvage(path: str, max_bytes: int, now_s: float) -> dict[str, int]:
+    """Build `<path>.salvage` from what is readable in `path` and its log; returns rows carried over, by table.
+
+    Raises StorageError if the new file cannot be written; the damaged one is unchanged then.
+    """
+    building = path + ".salvage.tmp"
+    for name in (building, building + "-wal", building + "-shm"):
+        Path(name).unlink(missing_ok=True)
+    try:
+        target = connect_writer(building, max_bytes)
+        try:
+            migrate(target)
+            counts = _carry_over(path, target)
+            target.execute(
+                "UPDATE drops SET count = count + 1, first_s = CASE count WHEN 0 THEN ? ELSE first_s END, last_s = ?"
+                " WHERE reason = 'damaged-file'",
+                (now_s, now_s),
+            )
+        finally:
+            target.close()
+    except sqlite3.Error as error:
+        raise storage_error(error, building, "salvaging a damaged journal") from error
+    os.replace(building, path + ".salvage")
+    fsync_folder(os.path.dirname(path) or ".")
+    return counts
+
+
+def finish_swap(path: str) -> str:
+    """Move the damaged file aside and a complete `<path>.salvage` into place; returns the aside's path, empty for nothing to do.
+
+    Raises StorageError.
+    """
+    if not os.path.exists(path + ".salvage"):
+        return ""
+    aside = f"{path}.damaged-{max(_aside_numbers(path), default=0) + 1}"
+    try:
+        # The log goes first: a log without its database would be taken for the new file's.
+        for suffix in ("-wal", ""):
+            if os.path.lexists(path + suffix):
+                os.replace(path + suffix, aside + suffix)
+        Path(path + "-shm").unlink(missing_ok=True)
+        os.replace(path + ".salvage", path)
+        fsync_folder(os.path.dirname(path) or ".")
+        Path(suspect_path(path)).unlink(missing_ok=True)
+        _forget_old(path)
+    except OSError as error:
+        raise StorageError(f"{path}: repaired, but not renamed: {error}; check the folder's rights and free space") from error
+    return aside
+
+
+def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
+    counts = {table: 0 for table, _, _ in _TABLES}
+    try:
+        source = connect_reader(path)
+    except sqlite3.Error:
+        return counts
+    target.execute("BEGIN IMMEDIATE")
+    for table, columns, opener in _TABLES:
+        marks = ", ".join("?" * (len(columns) + 1))
+        insert = f"INSERT OR IGNORE INTO {table} (number, {', '.join(columns)}) VALUES ({marks})"
+        sealed = 6 if table == "outbox" else 3
+        for row in _readable(source, table, columns):
+            if not isinstance(opener(*row[-sealed:]), Unusable):
+                # Damage may leave a checked body beside a column of the wrong type; that row is then not usable either.
+                with contextlib.suppress(sqlite3.IntegrityError, UnicodeError):
+                    counts[table] += target.execute(insert, row).rowcount
+    _carry_drops(source, target)
+    target.execute("COMMIT")
+    with contextlib.suppress(sqlite3.Error):
+        source.close()
+    return counts
+
+
+def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """The counts of what was given up earlier."""
+    with contextlib.suppress(sqlite3.Error):
+        rows = source.execute("SELECT count, bytes, first_s, last_s, reason FROM drops WHERE count > 0").fetchall()
+        target.executemany("UPDATE drops SET count = ?, bytes = ?, first_s = ?, last_s = ? WHERE reason = ?", rows)
+
+
+def _readable(source: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Rows of a damaged table: from its start to the first fault, from its end to the last, then number by number between."""
+    select = f"SELECT number, {', '.join(columns)} FROM {table}"
+    low = -(1 << 63)
+    for row in _until_fault(source, f"{select} ORDER BY number", ()):
+        if row[0] <= low:
+            break
+        low = row[0]
+        yield row
+    high: int | None = None
+    for row in _until_fault(source, f"{select} WHERE number > ? ORDER BY number DESC", (low,)):
+        if high is not None and row[0] >= high:
+            break
+        high = row[0]
+        yield row
+    if high is not None and high - low - 1 <= _MAX_PROBES:
+        for number in range(low + 1, high):
+            yield from _until_fault(source, f"{select} WHERE number = ?", (number,))
+
+
+def _until_fault(source: sqlite3.Connection, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+    with contextlib.suppress(sqlite3.Error):
+        yield from source.execute(query, values)
+
+
+def _aside_numbers(path: str) -> list[int]:
+    folder, name = os.path.split(path)
+    pattern = re.compile(re.escape(name) + r"\.damaged-(\d+)")
+    return sorted(int(match[1]) for entry in os.listdir(folder or ".") if (match := pattern.fullmatch(entry)))
+
+
+def _forget_old(path: str) -> None:
+    for number in _aside_numbers(path)[:-KEPT_ASIDE]:
+        for suffix in ("", "-wal"):
+            Path(f"{path}.damaged-{number}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""The tables of the journal, as a table of migrations, and the settings of a connection that writes.
+
+Rules: a released migration is never changed, only followed by the next; each runs in one transaction with its
+`user_version`; `docs/formats/journal.md` describes the result in prose.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from edge_agent.journal.records import DropReason
+from edge_agent.journal.rows import read_text
+
+APPLICATION_ID: Final = 0x45646A6C
+"""`Edjl`: marks a SQLite file as this journal."""
+PAGE_BYTES: Final = 2048
+"""Smaller than the usual 4096: a commit of one incident touches four pages, each written whole."""
+
+Migration: TypeAlias = tuple[str, ...]
+"""The statements that lead from one version to the next."""
+
+_REASONS: tuple[DropReason, ...] = (
+    "outbox-full",
+    "file-full",
+    "too-large",
+    "damaged-row",
+    "unreadable-row",
+    "damaged-file",
+    "incident-expired",
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    (
+        """CREATE TABLE incidents (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL, revision INTEGER NOT NULL,
+            explained INTEGER, message INTEGER NOT NULL, form INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
+        # Few rows at a time, so that looking for work reads one page however long the history is.
+        "CREATE INDEX incidents_to_explain ON incidents (number) WHERE explained IS NULL OR explained < revision",
+        """CREATE TABLE summaries (
+            number INTEGER PRIMARY KEY, revision INTEGER NOT NULL,
+            form INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
+        """CREATE TABLE closures (
+            number INTEGER PRIMARY KEY, form INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
+        """CREATE TABLE outbox (
+            number INTEGER PRIMARY KEY, queued_s REAL NOT NULL, priority INTEGER NOT NULL, flags INTEGER NOT NULL,
+            crc INTEGER NOT NULL, topic TEXT NOT NULL, correlation BLOB NOT NULL, payload BLOB NOT NULL)""",
+        """CREATE TABLE drops (
+            number INTEGER PRIMARY KEY, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            first_s REAL NOT NULL, last_s REAL NOT NULL)""",
+        # Their page exists from the start, so that a drop can be counted when no page is left.
+        *(f"INSERT INTO drops (reason, count, bytes, first_s, last_s) VALUES ('{reason}', 0, 0, 0, 0)" for reason in _REASONS),
+    ),
+)
+
+
+def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Bring a database to the newest version; returns the version it had. Raises sqlite3.Error; each step is all or nothing."""
+    before = int(db.execute("PRAGMA user_version").fetchone()[0])
+    for version, statements in enumerate(migrations[before:], start=before + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {version}")
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    return before
+
+
+def shape(db: sqlite3.Connection) -> dict[str, str]:
+    """The definition of every table and index by name, to compare a file with what the migrations make."""
+    return dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
+
+
+def expected_shape(migrations: Sequence[Migration] = MIGRATIONS) -> dict[str, str]:
+    """The `shape` of a file of the newest version."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(db, migrations)
+        return shape(db)
+    finally:
+        db.close()
+
+
+def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
+    """A connection for the writer thread: WAL, every commit synced, size limited. Raises sqlite3.Error.
+
+    `max_bytes` is for the database and its log together; the log gets an eighth of it, at most 4 MiB, and is folded in then.
+    """
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db.text_factory = read_text
+    try:
+        log_bytes = min(4 << 20, max_bytes // 8)
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cell_size_check = ON")
+        # Some builds overwrite deleted content with zeros: writes that flash memory does not need.
+        db.execute("PRAGMA secure_delete = OFF")
+        page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
+        db.execute(f"PRAGMA wal_autocheckpoint = {log_bytes // page_bytes}")
+        db.execute(f"PRAGMA journal_size_limit = {log_bytes}")
+        db.execute(f"PRAGMA max_page_count = {(max_bytes - log_bytes) // page_bytes}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db

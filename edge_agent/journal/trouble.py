@@ -1,0 +1,52 @@
+"""SQLite's errors in our words: what kind of trouble an error code means, and what a person can do about it.
+
+Rules: no I/O. The codes are those of https://www.sqlite.org/rescode.html; the low byte is the primary code.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from edge_agent.errors import StorageError
+
+_ADVICE: dict[int, str] = {
+    sqlite3.SQLITE_FULL: "no space left; free space on that file system, nothing stored before is lost",
+    sqlite3.SQLITE_IOERR: "the disk reports an input/output error; see the kernel log, replace the storage if it repeats",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restart the service, it salvages what is readable",
+    sqlite3.SQLITE_NOTADB: "the file is damaged; restart the service, it salvages what is readable",
+    sqlite3.SQLITE_READONLY: "the file is read-only; remount the file system writable, check the file's owner",
+    sqlite3.SQLITE_PERM: "access denied; give the service's user write access to the folder",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists and that the service's user may write there",
+    sqlite3.SQLITE_BUSY: "another program holds the file; stop it",
+    sqlite3.SQLITE_LOCKED: "another program holds the file; stop it",
+    sqlite3.SQLITE_NOMEM: "out of memory; lower the limits of the configuration",
+}
+
+_LOST_CONTENT = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+"""I/O errors that mean that a part of the file cannot be read: trying again would not help, salvaging the rest does."""
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; SQLITE_ERROR for errors of the Python binding itself."""
+    return _code(error) & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """True if the error means that the file's content is wrong."""
+    return primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or _code(error) in _LOST_CONTENT
+
+
+def is_environment(error: sqlite3.Error) -> bool:
+    """True if the error comes from the machine (space, disk, rights, memory, another process), not from content or query."""
+    return primary_code(error) in _ADVICE and not is_damage(error)
+
+
+def storage_error(error: sqlite3.Error, path: str, doing: str) -> StorageError:
+    """`error` as a StorageError that says what failed, where, and what to do."""
+    advice = _ADVICE.get(primary_code(error), "this is a defect of edge-agent; please report it")
+    return StorageError(f"{path}: {doing} failed: {error}: {advice}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Errors that the binding raises by itself, such as ProgrammingError, carry no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
