@@ -57,8 +57,8 @@ NO_UNIT_OF_ITS_OWN = ("__init__", "factory")
 """The package's own docstring and version, and the data of the factory release: anyone may import them, they import nothing."""
 
 CORE: tuple[str, ...] = (
-    "errors", "values", "config", "release", "decode", "detect", "incidents", "messages", "grammar", "fill", "facts", "plan", "template",
-    "prompt", "verify", "confidence", "policy", "pipeline", "update.machine",
+    "errors", "values", "config", "release", "decode", "detect", "incidents", "messages", "grammar", "fill", "facts", "plan",
+    "template", "prompt", "verify", "confidence", "policy", "pipeline", "update.machine",
 )  # fmt: skip
 """What takes values and the time and returns values. Units, or single modules of a unit."""
 
