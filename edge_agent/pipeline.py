@@ -134,9 +134,12 @@ class Screener:
         incidents = self._book.update(detected.anomalies, now_s)
         return Screened(detected.anomalies, incidents, rejections, self._router.take_notes(), len(readings))
 
-    def tick(self, now_s: float) -> Screened:
-        """Let time pass: silences are noticed and incidents close. To be called about once a second."""
-        anomalies = self._bank.tick(now_s)
+    def tick(self, now_s: float, monotonic_s: float | None = None) -> Screened:
+        """Let time pass: silences are noticed and incidents close. To be called about once a second.
+
+        `monotonic_s`, where the caller has it, is a clock that never goes back; it decides how long a silence is.
+        """
+        anomalies = self._bank.tick(now_s, monotonic_s)
         incidents = self._book.update(anomalies, now_s) + self._book.tick(now_s)
         return Screened(anomalies, incidents, [], {}, 0)
 

@@ -1,0 +1,119 @@
+"""What may be said of an incident, and how numbers, times and names are printed."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta, timezone
+
+import pytest
+
+from edge_agent.facts import gather, print_date, print_duration, print_name, print_names, print_time, print_values
+from tests.writing import ONSET_S, anomaly, evidence, incident
+
+
+def test_a_consistent_anomaly_is_kept_whole() -> None:
+    one = anomaly()
+    facts = gather(incident(one), None)
+    assert facts.anomalies == (one,)
+    assert facts.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "left_out"),
+    [
+        ({"direction": "up", "observed": 1.0, "baseline": 5.0}, "baseline-contradicts-direction", "baseline"),
+        ({"direction": "up", "observed": 5.0, "baseline": 5.0}, "baseline-contradicts-direction", "baseline"),
+        ({"observed": float("inf")}, "observed-not-finite", "observed"),
+        ({"baseline": float("nan")}, "baseline-not-finite", "baseline"),
+        ({"end_s": ONSET_S - 1}, "end-before-onset", "end_s"),
+    ],
+)
+def test_what_contradicts_is_left_out_and_named(fields: dict[str, object], reason: str, left_out: str) -> None:
+    facts = gather(incident(anomaly(**fields)), None)
+    assert facts.reasons == (reason,)
+    assert getattr(facts.anomalies[0], left_out) is None
+
+
+def test_a_missing_direction_follows_from_the_values_and_is_none_without_them() -> None:
+    known = gather(incident(anomaly(kind="shift", direction="none", observed=1.0, baseline=4.0)), None)
+    assert known.anomalies[0].direction == "down"
+    unknown = gather(incident(anomaly(kind="shift", direction="none", observed=1.0, baseline=None)), None)
+    assert unknown.anomalies[0].direction == "none"
+
+
+def test_no_direction_is_told_of_kinds_that_have_none() -> None:
+    assert gather(incident(anomaly(kind="stuck", direction="up")), None).anomalies[0].direction == "none"
+
+
+def test_anomalies_are_told_by_onset_then_name() -> None:
+    late, b, a = anomaly("p/a", onset_s=ONSET_S + 9), anomaly("p/b"), anomaly("p/a")
+    assert [(x.stream, x.onset_s - ONSET_S) for x in gather(incident(late, b, a), None).anomalies] == [
+        ("p/a", 0.0),
+        ("p/b", 0.0),
+        ("p/a", 9.0),
+    ]
+
+
+def test_evidence_without_a_cause_says_nothing() -> None:
+    assert gather(incident(anomaly()), evidence(cause="  ")).evidence is None
+    assert gather(incident(anomaly()), evidence()).evidence is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "printed"),
+    [
+        ([7.25, 2.0], "mm/s", ["7.25 mm/s", "2 mm/s"]),
+        ([1234.56], "", ["1235"]),
+        ([0.000123456], "A", ["0.0001235 A"]),
+        ([1e-9], "", ["1.000e-09"]),
+        ([12345678.0], "B", ["1.235e+07 B"]),
+        ([0.0, -0.5], "%", ["0%", "-0.5%"]),
+        ([100.0], "", ["100"]),
+        ([-0.0], "", ["0"]),
+    ],
+)
+def test_values_are_printed_with_four_significant_digits(values: list[float], unit: str, printed: list[str]) -> None:
+    assert print_values(values, unit) == printed
+
+
+def test_different_values_never_print_alike() -> None:
+    assert print_values([100.0001, 100.0002], "V") == ["100.0001 V", "100.0002 V"]
+    assert print_values([1.0, 1.0 + 2**-52], "") == ["1", "1.0000000000000002"]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "printed"),
+    [
+        (0.0, "0.001 s"),
+        (0.25, "0.25 s"),
+        (9.99, "10 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7505, "2 h 5 min"),
+        (86_400, "1 day"),
+        (3 * 86_400 + 4 * 3600 + 10, "3 days 4 h"),
+    ],
+)
+def test_durations_are_printed_with_two_units(duration_s: float, printed: str) -> None:
+    assert print_duration(duration_s) == printed
+
+
+def test_the_first_time_of_a_text_has_date_and_zone() -> None:
+    assert print_time(ONSET_S, UTC, None) == "14:13:20 UTC on 21 September 2026"
+    assert print_time(ONSET_S + 61.9, UTC, ONSET_S) == "14:14:21"
+    assert print_time(ONSET_S + 86_400, UTC, ONSET_S) == "14:13:20 UTC on 22 September 2026"
+    paris = timezone(timedelta(hours=2), "CEST")
+    assert print_time(ONSET_S, paris, None) == "16:13:20 CEST on 21 September 2026"
+
+
+def test_times_before_and_far_after_the_epoch_are_printed() -> None:
+    assert print_time(0.0, UTC, None) == "00:00:00 UTC on 1 January 1970"
+    assert print_date(4_300_000_000.0, UTC) == "6 April 2106"
+
+
+def test_names_are_cleaned_and_shortened() -> None:
+    assert print_name("pump\n3\x00 \t x") == "pump 3 x"
+    assert len(print_name("x" * 500)) == 120
+    assert print_names(["a"]) == "a"
+    assert print_names(["a", "b", "c"]) == "a, b and c"
