@@ -36,8 +36,10 @@ from edge_agent.values import Arrival, Message
 
 MAX_IN_FLIGHT = 64
 """Limit on publishes that wait for the broker's confirmation, unless the broker sets a lower one."""
+RESERVED_IN_FLIGHT = 4
+"""Room on top of that for the link's own messages of birth and farewell."""
 CONNECT_TIMEOUT_S = 10.0
-"""For the TCP and TLS handshakes, and again for the broker's answer to CONNECT."""
+"""For the TCP and TLS handshakes, each."""
 READ_BURST = 256
 """Packets read between two looks at everything else."""
 FILTERS_A_PACKET = 8
@@ -107,7 +109,7 @@ class Connection:
         """Send CONNECT. Raises LinkError when the broker cannot be reached or a secret cannot be read."""
         settings, will, client = self._around.settings, self._around.will, self._client
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages = MAX_IN_FLIGHT
+        client.max_inflight_messages = MAX_IN_FLIGHT + RESERVED_IN_FLIGHT
         client.will_set(will.topic, will.payload, will.qos, will.retain)
         self._attach()
         where = f"{settings.host}:{settings.port}"
@@ -365,8 +367,8 @@ class Connection:
             self.end_reason = f"refused-{_slug(reason)}"
             log.warning("mqtt: %s:%d refused the connection: %s", settings.host, settings.port, reason)
             return
-        self.max_in_flight = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
-        self._client.max_inflight_messages = self.max_in_flight
+        receive_maximum = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT + RESERVED_IN_FLIGHT)
+        self.max_in_flight = max(1, min(MAX_IN_FLIGHT, receive_maximum - RESERVED_IN_FLIGHT))
         if resumed:
             around.inbox.redelivered_from = self.session
         # MQTT 5 can subscribe again without having retained messages sent again; 3.1.1 cannot, so only where it must.

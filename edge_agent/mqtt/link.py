@@ -18,7 +18,7 @@ from msgspec import Struct
 from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.errors import LinkError
-from edge_agent.mqtt.connection import CONNECT_TIMEOUT_S, Connection, Surroundings
+from edge_agent.mqtt.connection import Connection, Surroundings
 from edge_agent.mqtt.inbox import Inbox, Request
 from edge_agent.mqtt.outgoing import Outgoing, Waker
 from edge_agent.mqtt.pace import Backoff, Canary, ProtocolChoice, Uniform
@@ -204,7 +204,7 @@ class MqttLink:
                 if self._is_deaf(connection, now_s):
                     connection.abort("deaf")
                     return
-            elif now_s - opened_s > CONNECT_TIMEOUT_S:
+            elif now_s - opened_s > self._protocol.answer_timeout_s():
                 connection.abort("no-answer")
                 return
         if self._stopping.is_set():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+ANSWER_TIMEOUT_S = 10.0
+
 
 class Uniform(Protocol):
     """The one method of `random.Random` that the backoff needs."""
@@ -48,15 +50,19 @@ class Backoff:
 class ProtocolChoice:
     """Which MQTT version to speak: what is configured, or MQTT 5 until the broker shows that it only knows 3.1.1.
 
-    Brokers without MQTT 5 either answer CONNECT with return code 1 or just close the connection. The first is proof. The
-    second may also be a broker that is just going down, so it counts only as long as MQTT 5 never worked here, and the
-    versions take turns until one of them does.
+    Brokers without MQTT 5 answer CONNECT with return code 1, close the connection, or wait for ever because they read the
+    properties as something else. The first is proof. The others may also be a broker that is just going down, so they
+    count only as long as nothing worked here, and the versions take turns until one of them does.
     """
 
     def __init__(self, configured: Literal["auto", "5", "3.1.1"]) -> None:
         self._fixed = configured != "auto"
         self._proven = self._fixed
         self.is_v5 = configured != "3.1.1"
+
+    def answer_timeout_s(self) -> float:
+        """How long to wait for the answer to CONNECT: shorter while the silence may mean the wrong version."""
+        return ANSWER_TIMEOUT_S if self._proven or not self.is_v5 else ANSWER_TIMEOUT_S / 2
 
     def accepted(self) -> None:
         """The broker accepted a connection in the present version: stay with it."""
