@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
-from edge_agent.values import KINDS, Anomaly, Chunk, ChunkSubject, Draft, Ending, Evidence, Incident, Kind
+from edge_agent.values import KINDS, Anomaly, Chunk, ChunkSubject, Draft, Ending, Evidence, Incident, Kind, Relation
 
 ONSET_S = 1_790_000_000.0
+RELATIONS: tuple[Relation, ...] = ("alone", "together", "then")
 ENDINGS: tuple[Ending, ...] = ("ongoing", "returned", "adopted", "unknown")
 DIRECTED = ("spike", "dip", "shift", "drift")
 
 
-def anomaly(stream: str = "pump-3/vibration", kind: Kind = "spike", **fields: object) -> Anomaly:
+def anomaly(stream: str = "pump-3/vibration", kind: Kind = "spike", **fields: Any) -> Anomaly:
     """An anomaly that is consistent unless `fields` say otherwise."""
     down = kind == "dip"
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "direction": ("down" if down else "up") if kind in DIRECTED else "none",
         "onset_s": ONSET_S,
         "peak_s": ONSET_S,
@@ -24,12 +27,12 @@ def anomaly(stream: str = "pump-3/vibration", kind: Kind = "spike", **fields: ob
         "unit": "mm/s",
         "magnitude": 12.0,
     }
-    return Anomaly(stream=stream, kind=kind, **{**values, **fields})  # type: ignore[arg-type]  # fields are checked by the tests
+    return Anomaly(stream=stream, kind=kind, **{**values, **fields})
 
 
-def incident(*anomalies: Anomaly, **fields: object) -> Incident:
+def incident(*anomalies: Anomaly, **fields: Any) -> Incident:
     """An open incident of these anomalies."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "id": "pump-3-1",
         "asset": "pump-3",
         "state": "open",
@@ -41,19 +44,19 @@ def incident(*anomalies: Anomaly, **fields: object) -> Incident:
         "stream_count": len({a.stream for a in anomalies}),
         "severity": 0.9,
     }
-    return Incident(**{**values, **fields})  # type: ignore[arg-type]  # fields are checked by the tests
+    return Incident(**{**values, **fields})
 
 
-def evidence(**fields: object) -> Evidence:
+def evidence(**fields: Any) -> Evidence:
     """A past incident that was closed as bearing wear."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "incident_id": "pump-3-0",
         "asset": "pump-3",
         "opened_s": ONSET_S - 86_400 * 30,
         "cause": "bearing wear",
         "similarity": 0.97,
     }
-    return Evidence(**{**values, **fields})  # type: ignore[arg-type]  # fields are checked by the tests
+    return Evidence(**{**values, **fields})
 
 
 def draft(skeleton: str, *, finished: bool = True) -> Draft:
@@ -87,7 +90,7 @@ def subjects(draw: st.DrawFn, index: int, *, grouped: bool, timed: bool) -> Chun
 @st.composite
 def chunks(draw: st.DrawFn) -> Chunk:
     """Any chunk that a plan can contain."""
-    relation = draw(st.sampled_from(("alone", "together", "then")))
+    relation = draw(st.sampled_from(RELATIONS))
     grouped = relation == "alone" and draw(st.booleans())
     first = draw(subjects(0, grouped=grouped, timed=True))
     if relation == "alone":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_consistent_anomaly_is_kept_whole() -> None:
         ({"end_s": ONSET_S - 1}, "end-before-onset", "end_s"),
     ],
 )
-def test_what_contradicts_is_left_out_and_named(fields: dict[str, object], reason: str, left_out: str) -> None:
+def test_what_contradicts_is_left_out_and_named(fields: dict[str, Any], reason: str, left_out: str) -> None:
     facts = gather(incident(anomaly(**fields)), None)
     assert facts.reasons == (reason,)
     assert getattr(facts.anomalies[0], left_out) is None

@@ -9,7 +9,10 @@ from edge_agent.values import Slot
 
 
 def test_stops_are_attached_and_sentences_begin_with_a_capital() -> None:
-    assert tidy("at <at:0> , <stream:0> froze . then , at <at:1> , it moved .") == "At <at:0>, <stream:0> froze. Then, at <at:1>, it moved."
+    assert (
+        tidy("at <at:0> , <stream:0> froze . then , at <at:1> , it moved .")
+        == "At <at:0>, <stream:0> froze. Then, at <at:1>, it moved."
+    )
 
 
 def test_a_name_at_the_start_is_left_as_it_is() -> None:

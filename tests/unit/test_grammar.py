@@ -7,7 +7,9 @@ import pytest
 from edge_agent.grammar import accepts, accepts_whole, tokens_of
 from edge_agent.values import Chunk, ChunkSubject, Plan
 
-SPIKE = ChunkSubject(index=2, kind="spike", ending="returned", grouped=False, roles=("stream", "moved", "peak", "base", "at", "for"))
+SPIKE = ChunkSubject(
+    index=2, kind="spike", ending="returned", grouped=False, roles=("stream", "moved", "peak", "base", "at", "for")
+)
 ONE = Chunk(relation="alone", subjects=(SPIKE,))
 DIP = ChunkSubject(index=3, kind="dip", ending="ongoing", grouped=False, roles=("stream", "moved", "peak", "at"))
 THEN = Chunk(relation="then", subjects=(SPIKE, DIP))
@@ -17,7 +19,9 @@ TRUE = "At <at:2>, <stream:2> <moved:2> sharply to <peak:2>, against a usual <ba
 
 def test_a_true_sentence_is_accepted_in_any_of_its_wordings() -> None:
     assert accepts(ONE, TRUE)
-    assert accepts(ONE, "<stream:2> <moved:2> suddenly from a usual <base:2> to <peak:2> at <at:2> and returned to normal <for:2> later .")
+    assert accepts(
+        ONE, "<stream:2> <moved:2> suddenly from a usual <base:2> to <peak:2> at <at:2> and returned to normal <for:2> later ."
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import Any
 
 from edge_agent.facts import gather
 from edge_agent.plan import MAX_NAMED_STREAMS, MAX_SUBJECTS, arrange
@@ -10,7 +11,7 @@ from edge_agent.values import Anomaly, Plan
 from tests.writing import ONSET_S, anomaly, evidence, incident
 
 
-def plan_of(*anomalies: Anomaly, **fields: object) -> Plan:
+def plan_of(*anomalies: Anomaly, **fields: Any) -> Plan:
     return arrange(gather(incident(*anomalies, **fields), None), UTC)
 
 
@@ -58,7 +59,9 @@ def test_at_the_same_time_needs_no_second_time() -> None:
 
 
 def test_streams_that_did_the_same_at_the_same_time_are_one_subject() -> None:
-    plan = plan_of(anomaly("p/a", magnitude=3.0), anomaly("p/b", magnitude=9.0, onset_s=ONSET_S + 2), anomaly("p/c", magnitude=5.0))
+    plan = plan_of(
+        anomaly("p/a", magnitude=3.0), anomaly("p/b", magnitude=9.0, onset_s=ONSET_S + 2), anomaly("p/c", magnitude=5.0)
+    )
     (chunk,) = plan.chunks
     assert chunk.subjects[0].roles == ("streams", "moved", "lead", "peak", "at")
     assert texts(plan)["<streams:0>"] == "p/a, p/b and p/c"

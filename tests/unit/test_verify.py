@@ -30,7 +30,10 @@ def test_a_true_draft_is_not_refused() -> None:
         (TRUE.replace("<peak:0>", "<peak:1>"), "slot-foreign"),
         (TRUE.replace(" , against a usual <base:0>", ""), "slot-missing"),
         (TRUE.replace("after <for:0>", "after <for:0> <for:0>"), "slot-repeated"),
-        (TRUE.replace("sharply to <peak:0> , against a usual <base:0>", "sharply to <base:0> , against a usual <peak:0>"), "role-wrong"),
+        (
+            TRUE.replace("sharply to <peak:0> , against a usual <base:0>", "sharply to <base:0> , against a usual <peak:0>"),
+            "role-wrong",
+        ),
         (TRUE.replace("sharply", "slowly"), "role-wrong"),
         ("", "slot-missing"),
     ],

@@ -1,0 +1,111 @@
+"""Release manifests: accepted, refused, compared with files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from edge_agent.errors import ReleaseError
+from edge_agent.release.manifest import (
+    FORMAT,
+    REQUIRED,
+    Checks,
+    Limits,
+    Manifest,
+    check_component,
+    describe,
+    encode_manifest,
+    parse_manifest,
+    refuse,
+)
+
+FILES = {name: name.encode() for name in REQUIRED}
+
+
+def manifest() -> Manifest:
+    components = describe(FILES)
+    return Manifest(
+        format=FORMAT,
+        id="factory-1",
+        counter=1,
+        minimum_agent="0.1.0",
+        components=components,
+        checks=Checks(
+            prompt_version=1,
+            verifier_version=1,
+            tokenizer_sha256=components["tokenizer.json"].sha256,
+            classifier_sha256=components["classifier.tflite"].sha256,
+        ),
+        limits=Limits(max_rss_bytes=1, max_sentence_s=1.0),
+    )
+
+
+def test_what_was_encoded_is_parsed_and_encoding_is_canonical() -> None:
+    data = encode_manifest(manifest())
+    assert parse_manifest(data, "m") == manifest()
+    assert encode_manifest(parse_manifest(data, "m")) == data
+
+
+def _without(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["components"].pop(name)
+
+
+def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        *folders, last = path.split("|")
+        for folder in folders:
+            document = document[folder]
+        document[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *((_without(name), name) for name in REQUIRED),
+        (_set("format", "edge-agent-release/9"), "edge-agent-release/9"),
+        (_set("counter", -1), "counter"),
+        (_set("id", "../x"), "id"),
+        (_set("surprise", 1), "surprise"),
+        (_set("components|../../etc/passwd", {"sha256": "0" * 64, "size_bytes": 0}), "components"),
+        (_set("components|/etc/passwd", {"sha256": "0" * 64, "size_bytes": 0}), "components"),
+        (_set("checks|tokenizer_sha256", "0" * 64), "tokenizer.json"),
+        (_set("checks|classifier_sha256", "0" * 64), "classifier.tflite"),
+        (_set("certificate", "certificate.json"), "certificate.json"),
+    ],
+)
+def test_a_manifest_that_is_not_whole_is_refused_and_says_what_is_wrong(
+    change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    document = json.loads(encode_manifest(manifest()))
+    change(document)
+    with pytest.raises(ReleaseError, match=message.replace(".", r"\.")):
+        parse_manifest(json.dumps(document).encode(), "m")
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff\xfe", b"null", b"{" * 5000, b" " * (2 << 20)])
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(ReleaseError, match="manifest"):
+        parse_manifest(data, "m")
+
+
+def test_a_component_is_compared_by_size_and_digest() -> None:
+    check_component(manifest(), "lexicon.txt", FILES["lexicon.txt"])
+    with pytest.raises(ReleaseError, match="bytes instead of"):
+        check_component(manifest(), "lexicon.txt", b"")
+    with pytest.raises(ReleaseError, match="digest"):
+        check_component(manifest(), "lexicon.txt", FILES["lexicon.txt"][::-1])
+
+
+def test_an_agent_refuses_what_it_cannot_run() -> None:
+    assert refuse(manifest(), "0.1.0", 1, 1) is None
+    assert refuse(manifest(), "0.10.0", 1, 2) is None
+    assert "0.1.0 or newer" in (refuse(manifest(), "0.0.9", 1, 1) or "")
+    assert "prompts" in (refuse(manifest(), "0.1.0", 2, 1) or "")
+    certified = replace(manifest(), certificate="certificate.json")
+    assert "verifier" in (refuse(certified, "0.1.0", 1, 2) or "")
