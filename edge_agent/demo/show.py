@@ -128,14 +128,15 @@ class Screen:
         self._out.write(text + "\n")
         self._draw()
 
-    def progress(self, text: str) -> None:
-        """Say what is going on: in place on a terminal, else as a line each time that the text changes."""
-        if text == self._progress:
+    def progress(self, text: str, coarse: str | None = None) -> None:
+        """Say what is going on: in place on a terminal; in a file as a line, `coarse` where it is given, each time it changes."""
+        shown = text if coarse is None or not self._plain else coarse
+        if shown == self._progress:
             return
         self._wipe()
-        self._progress = text
-        if self._plain and text:
-            self._out.write(text + "\n")
+        self._progress = shown
+        if self._plain and shown:
+            self._out.write(shown + "\n")
         self._draw()
 
     def _wipe(self) -> None:
