@@ -33,6 +33,8 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 ATTEMPTS = 3
 """A free port is found by trying; somebody else may take it before the broker does."""
+UNLIMITED = ("max_queued_messages 0", "max_queued_bytes 0")
+"""What a subscriber has not yet read is kept: a recording at full speed reaches the agent whole."""
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where mosquitto is installed outside of an ordinary user's PATH."""
 
@@ -91,7 +93,14 @@ def _command(kind: BrokerKind, port: int, folder: Path) -> tuple[str, ...]:
     if program is None:
         raise LinkError("mosquitto is not installed")
     user = pwd.getpwuid(os.geteuid()).pw_name
-    lines = (f"listener {port} {HOST}", "allow_anonymous true", "persistence false", f"user {user}", "log_dest stderr")
+    lines = (
+        f"listener {port} {HOST}",
+        "allow_anonymous true",
+        "persistence false",
+        f"user {user}",
+        "log_dest stderr",
+        *UNLIMITED,
+    )
     configuration = folder / "mosquitto.conf"
     configuration.write_text("\n".join(lines) + "\n", "utf-8")
     return (program, "-c", str(configuration))
@@ -104,7 +113,10 @@ def _running(command: tuple[str, ...], port: int, folder: Path) -> Iterator[None
     package_root = str(Path(__file__).resolve().parents[2])  # the embedded broker is a module of this very package
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment)
+        # A session of its own, so that Ctrl-C in the terminal does not end the broker before those who need it.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
     try:
         until_s = time.monotonic() + START_TIMEOUT_S
         while not _accepts(port):

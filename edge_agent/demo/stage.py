@@ -39,7 +39,7 @@ def configuration(broker: Broker, units: Mapping[str, str], folder: Path) -> str
     """The agent's configuration file. JSON is YAML, and leaves no question of quoting."""
     settings = {
         "gateway": {"id": GATEWAY},
-        "mqtt": {"host": broker.host, "port": broker.port},
+        "mqtt": {"host": broker.host, "port": broker.port, "protocol": broker.protocol},
         "routes": [
             {"topic": f"sensors/+/{name}", "format": "number", "stream": "{2}/{3}", "unit": unit} for name, unit in units.items()
         ],
@@ -99,7 +99,7 @@ class Stage:
 
 
 def _connect(broker: Broker) -> MqttLink:
-    settings = MqttSettings(host=broker.host, port=broker.port, session_expiry_s=0)
+    settings = MqttSettings(host=broker.host, port=broker.port, protocol=broker.protocol, session_expiry_s=0)
     viewer = f"{GATEWAY}-viewer"
     will = Message(topic=f"{settings.root}/{viewer}/status", payload=b"offline", retain=True)
     everything = Topics(settings.root, GATEWAY).base + "/#"
