@@ -1,0 +1,83 @@
+"""The JSON documents: their keys, their order, and what stands for the unknown."""
+
+from __future__ import annotations
+
+import json
+
+from msgspec.structs import replace
+
+from edge_agent.messages.documents import (
+    UpdateState,
+    anomaly_document,
+    encode,
+    event_document,
+    explanation_document,
+    health_document,
+    incident_document,
+    summary_document,
+    update_document,
+)
+from tests.unit.messages.values import ANOMALY, HEALTH, INCIDENT, SUMMARY
+
+
+def test_an_event_has_the_documented_keys_and_the_times_of_the_input() -> None:
+    event = event_document(ANOMALY, lambda time_s: f"row {time_s:.0f}")
+    assert list(event) == ["stream", "kind", "direction", "onset", "peak", "end", "score", "observed", "baseline", "unit"]
+    assert (event["onset"], event["end"]) == ("row 1795341600", "row 1795341660")
+    assert event_document(replace(ANOMALY, end_s=None))["end"] is None
+
+
+def test_an_anomaly_is_its_event_and_what_the_models_know() -> None:
+    document = anomaly_document(ANOMALY)
+    assert dict(list(document.items())[:10]) == event_document(ANOMALY)
+    assert (document["peak"], document["ending"], document["magnitude"]) == ("2026-11-22T10:00:02.5Z", "adopted", 9.5)
+    assert document["signature"] == "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    assert anomaly_document(replace(ANOMALY, end_s=None))["ending"] == "ongoing"
+
+
+def test_an_incident_carries_all_its_fields() -> None:
+    document = incident_document(INCIDENT)
+    assert set(document) == {name.removesuffix("_s") for name in INCIDENT.__struct_fields__}
+    assert (document["closed"], document["updated"]) == (None, "2026-11-22T10:01:01Z")
+    assert document["anomalies"] == [anomaly_document(ANOMALY)]
+
+
+def test_a_summary_is_its_explanation_and_where_it_belongs() -> None:
+    document = summary_document(SUMMARY)
+    assert list(document) == [
+        *("incident", "revision", "asset", "state"),
+        *("text", "skeleton", "facts", "confidence", "outcome", "route", "reasons", "release"),
+        *("evidence", "written"),
+    ]
+    assert document["facts"] == [{"token": "<peak:1>", "role": "peak", "text": "7.25 mm/s"}]
+    assert (document["outcome"], document["route"]) == ("local", "writer")
+    evidence = document["evidence"]
+    assert isinstance(evidence, dict)
+    assert (evidence["cause"], evidence["similarity"]) == ("bearing wear", 0.93)
+    assert summary_document(replace(SUMMARY, evidence=None))["evidence"] is None
+
+
+def test_an_explanation_does_not_depend_on_when_it_was_written() -> None:
+    assert explanation_document(SUMMARY) == explanation_document(replace(SUMMARY, written_s=0.0))
+
+
+def test_health_is_degraded_by_any_problem_and_counts_are_in_order() -> None:
+    document = health_document(HEALTH)
+    assert (document["status"], document["problems"]) == ("ok", [])
+    assert list(json.loads(encode(document))["queues"]) == ["arrivals", "outbox"]
+    assert health_document(replace(HEALTH, problems=("the disk is full",)))["status"] == "degraded"
+
+
+def test_an_update_that_is_idle_has_nothing_to_say() -> None:
+    assert update_document(UpdateState(release="factory-1")) == {
+        "state": "idle",
+        "release": "factory-1",
+        "candidate": None,
+        "reason": None,
+        "changed": None,
+    }
+
+
+def test_a_name_that_is_no_utf_8_is_still_published() -> None:
+    payload = encode(anomaly_document(replace(ANOMALY, stream="half\ud800/x")))
+    assert json.loads(payload)["stream"] == "half\ud800/x"
