@@ -1,8 +1,8 @@
-"""Counts and latencies of a running agent: plain objects that are handed to their owners, never looked up by name.
+"""Counts, levels, latencies and conditions of a running agent: plain objects that are handed to their owners.
 
-Rules: a `Counter` only grows and its labels come from a small fixed set of reasons, never from sensor text; past
-`MAX_LABELS` new labels are counted under `other`. A `Reservoir` is bounded: it keeps the newest samples only. Both may
-be written by one thread while another reads.
+Rules: labels come from a small fixed set of reasons, never from sensor text; past `MAX_LABELS` new labels are counted
+under `other`. A `Reservoir` is bounded: it keeps the newest samples only. A level and a condition have one owner each, who
+sets and clears it. All may be written by one thread while another reads.
 """
 
 from __future__ import annotations
@@ -45,6 +45,47 @@ class Counter:
         """The sum over all labels."""
         with self._lock:
             return sum(self._counts.values())
+
+
+class Levels:
+    """What is a number now, by label, such as how many incidents are open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._levels: dict[str, int] = {}
+
+    def set(self, label: str, level: int) -> None:
+        """Replace the level of `label`."""
+        with self._lock:
+            self._levels[label] = level
+
+    def get(self, label: str) -> int:
+        """The level of `label`, 0 before it was set."""
+        with self._lock:
+            return self._levels.get(label, 0)
+
+
+class Conditions:
+    """What a person should know and perhaps put right, while it lasts: one text for people by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+
+    def set(self, name: str, text: str) -> None:
+        """Raise or reword the condition `name`."""
+        with self._lock:
+            self._texts[name] = text
+
+    def clear(self, name: str) -> None:
+        """The condition `name` is over, if it ever was."""
+        with self._lock:
+            self._texts.pop(name, None)
+
+    def current(self) -> tuple[str, ...]:
+        """All texts as `name: text`, sorted by name."""
+        with self._lock:
+            return tuple(f"{name}: {text}" for name, text in sorted(self._texts.items()))
 
 
 class Quantiles(Struct, frozen=True, kw_only=True):
@@ -100,7 +141,11 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Explain worker: why a sentence is not the writer's, by reason."""
     errors: Counter = field(default_factory=Counter)
     """Worker loops: steps that failed, by worker."""
+    levels: Levels = field(default_factory=Levels)
+    """Screen worker: streams, open incidents."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """Whoever finds one: release, writer, memory, journal, workers."""
     anomaly_latency: Reservoir = field(default_factory=Reservoir)
-    """Arrival of a message to its anomaly message standing in the journal's outbox."""
+    """Arrival of the oldest message of a batch to the batch's anomaly messages standing in the journal's outbox."""
     summary_latency: Reservoir = field(default_factory=Reservoir)
     """An incident's change standing in the journal to its summary standing there."""

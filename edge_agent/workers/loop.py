@@ -19,7 +19,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.metrics import Counter
 
-STEP_TIMEOUT_S = 0.5
+STEP_TIMEOUT_S = 0.25
 """How long a step may wait for work: bounds how late a stop is noticed."""
 MIN_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from edge_agent.metrics import MAX_LABELS, Counter, Metrics, Reservoir
+from edge_agent.metrics import MAX_LABELS, Conditions, Counter, Levels, Metrics, Reservoir
 
 
 def test_counts_by_label() -> None:
@@ -63,3 +63,22 @@ def test_two_agents_share_no_metrics() -> None:
     first, second = Metrics(), Metrics()
     first.flow.add("readings")
     assert second.flow.total() == 0
+
+
+def test_levels_are_replaced() -> None:
+    levels = Levels()
+    assert levels.get("streams") == 0
+    levels.set("streams", 3)
+    levels.set("streams", 2)
+    assert levels.get("streams") == 2
+
+
+def test_conditions_last_until_they_are_cleared() -> None:
+    conditions = Conditions()
+    conditions.set("writer", "cannot be loaded")
+    conditions.set("journal", "disk full")
+    conditions.set("writer", "failed three times")
+    assert conditions.current() == ("journal: disk full", "writer: failed three times")
+    conditions.clear("journal")
+    conditions.clear("never-raised")
+    assert conditions.current() == ("writer: failed three times",)

@@ -1,0 +1,226 @@
+"""The explain worker: incidents of the journal to published sentences.
+
+Rules: what is to be explained stands in the journal; an event only wakes. The worker owns the writer and the memory and
+opens both itself, on its own thread, before its first sentence. Whatever fails, a sentence is published: without the
+memory it has no past incident in it, without the writer it is the template's, and where even the template fails it says
+what was counted. Each fallback is counted under its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Protocol
+
+from msgspec import Struct
+
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeAgentError, EngineError
+from edge_agent.journal import Journal
+from edge_agent.messages import Topics, summary_messages
+from edge_agent.metrics import Metrics
+from edge_agent.pipeline import SpeakingRelease, Writer, explain
+from edge_agent.values import Evidence, Incident, PastIncident, Summary
+
+MAX_BATCH = 16
+"""Incidents taken from the journal at once: bounds how long a stop waits."""
+RECHECK_S = 5.0
+"""How often the journal is asked although nothing woke the worker."""
+MAX_WRITER_FAILURES = 3
+"""Failures in a row after which the writer is given up until the next start."""
+MAX_REMEMBERED = 1_024
+
+_log = logging.getLogger(__name__)
+
+
+class ClosedMemory(Protocol):
+    """The memory as this worker uses it; `edge_agent.engines.memory.IncidentMemory` is one."""
+
+    def add(self, past: PastIncident) -> None:
+        """Remember a closed incident. Raises EngineError."""
+
+    def nearest(self, signature: bytes, before_s: float, asset: str = "") -> Evidence | None:
+        """The most similar incident opened before `before_s`, or None. Raises EngineError."""
+
+    def save(self) -> None:
+        """Write the cache. Raises StorageError, EngineError."""
+
+
+class Engines(Struct, frozen=True):
+    """How to open what the worker owns; None for what is not wanted or cannot be had."""
+
+    open_writer: Callable[[], Writer] | None
+    open_memory: Callable[[], ClosedMemory] | None
+
+
+class ExplainWorker:
+    """Implements `loop.Worker`."""
+
+    name = "explain"
+    max_step_s = 120.0
+    """Opening a large writer from slow storage takes the longest."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        topics: Topics,
+        release: SpeakingRelease,
+        engines: Engines,
+        zone: tzinfo,
+        wake: threading.Event,
+        deliver: threading.Event,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._journal = journal
+        self._topics = topics
+        self._release = release
+        self._engines = engines
+        self._zone = zone
+        self._wake = wake
+        self._deliver = deliver
+        self._metrics = metrics
+        self._clock = clock
+        self._writer: Writer | None = None
+        self._memory: ClosedMemory | None = None
+        self._opened = False
+        self._writer_failures = 0
+        self._closed: deque[str] = deque(maxlen=MAX_REMEMBERED)
+        self._trying: tuple[str, int] | None = None
+        self._tries = 0
+        self._checked_s = clock.monotonic_s() - RECHECK_S
+
+    def remember(self, incident_id: str) -> None:
+        """An incident was closed with a cause: take it into the memory at the next step. Any thread."""
+        self._closed.append(incident_id)
+        self._wake.set()
+
+    def step(self, timeout_s: float) -> bool:
+        """Explain up to `MAX_BATCH` incidents. Raises StorageError; what is not explained is taken again."""
+        if not self._opened:
+            self._open_engines()
+        due = self._wake.is_set() or self._clock.monotonic_s() - self._checked_s >= RECHECK_S
+        if not due and not self._wake.wait(timeout_s):
+            return False
+        self._wake.clear()
+        self._checked_s = self._clock.monotonic_s()
+        while self._closed:
+            self._remember(self._closed[0])
+            self._closed.popleft()
+        incidents = self._journal.to_explain(MAX_BATCH)
+        if incidents:
+            self._wake.set()
+        for incident in incidents:
+            self._explain(incident)
+        return bool(incidents)
+
+    def finish(self) -> None:
+        """Keep the memory's cache for the next start, which otherwise builds it anew."""
+        if self._memory is not None:
+            self._memory.save()
+
+    def _explain(self, incident: Incident) -> None:
+        summary = self._summarise(incident)
+        self._journal.record_summary(summary, summary_messages(self._topics, summary))
+        self._deliver.set()
+        self._trying = None
+        self._metrics.flow.add("summaries")
+        self._metrics.routes.add(summary.route)
+        for reason in summary.reasons:
+            self._metrics.fallbacks.add(reason)
+        self._metrics.summary_latency.add(max(0.0, summary.written_s - incident.updated_s))
+
+    def _summarise(self, incident: Incident) -> Summary:
+        """The best summary that can be had; one whose attempt failed unexpectedly is tried with less each time."""
+        trying = (incident.id, incident.revision)
+        self._tries = self._tries + 1 if trying == self._trying else 0
+        self._trying = trying
+        if self._tries > 1:
+            self._metrics.fallbacks.add("explaining-failed")
+            return _bare_summary(incident, self._release.id, self._clock.now_s())
+        evidence = self._evidence(incident) if self._tries == 0 else None
+        if self._writer is not None and self._tries == 0:
+            try:
+                summary = explain(incident, evidence, self._writer, self._release, self._clock.now_s(), self._zone)
+            except EngineError as error:
+                self._writer_failed(error)
+            else:
+                self._writer_failures = 0
+                self._metrics.conditions.clear("writer")
+                return summary
+        return explain(incident, evidence, None, self._release, self._clock.now_s(), self._zone)
+
+    def _evidence(self, incident: Incident) -> Evidence | None:
+        signed = [anomaly for anomaly in incident.anomalies if anomaly.signature]
+        if self._memory is None or not signed:
+            return None
+        signature = max(signed, key=lambda anomaly: anomaly.score).signature
+        try:
+            return self._memory.nearest(signature, incident.opened_s, incident.asset)
+        except EngineError as error:
+            self._memory_failed(error)
+            return None
+
+    def _remember(self, incident_id: str) -> None:
+        past = self._journal.past_incident(incident_id)
+        if past is None or self._memory is None:
+            return
+        try:
+            self._memory.add(past)
+        except EngineError as error:
+            self._memory_failed(error)
+
+    def _open_engines(self) -> None:
+        self._opened = True
+        if self._engines.open_memory is not None:
+            try:
+                self._memory = self._engines.open_memory()
+            except EdgeAgentError as error:
+                self._memory_failed(error)
+        if self._engines.open_writer is not None:
+            try:
+                self._writer = self._engines.open_writer()
+            except EdgeAgentError as error:
+                self._metrics.fallbacks.add("writer-not-loaded")
+                self._metrics.conditions.set("writer", f"{error}; sentences are the template's")
+                _log.warning("the writer cannot be loaded, sentences are the template's: %s", error)
+
+    def _writer_failed(self, error: EngineError) -> None:
+        self._writer_failures += 1
+        self._metrics.fallbacks.add("writer-failed")
+        self._metrics.conditions.set("writer", f"{error}; this sentence is the template's")
+        _log.warning("the writer failed, this sentence is the template's: %s", error)
+        if self._writer_failures >= MAX_WRITER_FAILURES:
+            self._writer = None
+            self._metrics.conditions.set("writer", f"{error}; given up until the next start, sentences are the template's")
+
+    def _memory_failed(self, error: EdgeAgentError) -> None:
+        self._memory = None
+        self._metrics.fallbacks.add("memory-failed")
+        self._metrics.conditions.set("memory", f"{error}; sentences name no past incident until the next start")
+        _log.warning("the memory failed, sentences name no past incident until the next start: %s", error)
+
+
+def _bare_summary(incident: Incident, release: str, now_s: float) -> Summary:
+    """What can be said of an incident that nothing else could phrase: how many anomalies it counts."""
+    anomalies = "1 anomaly" if incident.anomaly_count == 1 else f"{incident.anomaly_count} anomalies"
+    text = f"{anomalies} on {incident.asset}."
+    return Summary(
+        incident_id=incident.id,
+        revision=incident.revision,
+        text=text,
+        skeleton=text,
+        slots=(),
+        confidence=0.0,
+        route="template",
+        verdict="escalate",
+        reasons=("explaining-failed",),
+        release=release,
+        written_s=now_s,
+        asset=incident.asset,
+        state=incident.state,
+    )
