@@ -59,17 +59,15 @@ def covers(first: Levels, second: Levels) -> bool:
         return False
     for position, level in enumerate(first):
         if level == "#":
-            return True
+            return True  # also right after the last level of `second`: `a/#` matches `a`
         if position == len(second):
             return False
         other = second[position]
         if other == "#":
-            return False
+            return position == 0 and first == ("+", "#")  # every topic has a first level
         if level not in ("+", other):
             return False
-    if len(second) == len(first):
-        return True
-    return False
+    return len(second) == len(first)
 
 
 def overlaps(levels: Levels, tree: Levels) -> bool:
