@@ -1,0 +1,83 @@
+"""A broker that answers with prepared bytes, for what a real one would never send."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+CONNACK = b"\x20\x02\x00\x00"
+"""MQTT 3.1.1: accepted, no session."""
+CONNACK_V5 = b"\x20\x03\x00\x00\x00"
+
+
+def length(count: int) -> bytes:
+    """The variable byte integer of MQTT 5.0, section 1.5.5."""
+    out = bytearray()
+    while True:
+        count, digit = divmod(count, 128)
+        out.append(digit | (128 if count else 0))
+        if not count:
+            return bytes(out)
+
+
+def publish(topic: bytes, payload: bytes, qos: int = 0, mid: int = 1, retain: bool = False) -> bytes:
+    """A PUBLISH packet of MQTT 3.1.1."""
+    body = struct.pack("!H", len(topic)) + topic + (struct.pack("!H", mid) if qos else b"") + payload
+    return bytes([0x30 | qos << 1 | retain]) + length(len(body)) + body
+
+
+class ScriptedBroker:
+    """Answers the CONNECT of the n-th connection with the n-th script, the last one for all later; None closes at once.
+
+    `sent_to_us` collects what each connection sent, CONNECT included.
+    """
+
+    def __init__(self, scripts: Sequence[bytes | None]) -> None:
+        self.sent_to_us: list[bytearray] = []
+        self._scripts = list(scripts)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(0.1)
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self.port: int = self._server.getsockname()[1]
+
+    def __enter__(self) -> ScriptedBroker:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while not self._ending.is_set():
+            try:
+                peer, _ = self._server.accept()
+            except TimeoutError:
+                continue
+            script = self._scripts[min(len(self.sent_to_us), len(self._scripts) - 1)]
+            self.sent_to_us.append(bytearray())
+            thread = threading.Thread(target=self._serve, args=(peer, script, self.sent_to_us[-1]))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, peer: socket.socket, script: bytes | None, received: bytearray) -> None:
+        with peer:
+            peer.settimeout(0.1)
+            received += peer.recv(65_536)
+            if script is None:
+                return
+            peer.sendall(script)
+            while not self._ending.is_set():
+                try:
+                    more = peer.recv(65_536)
+                except (TimeoutError, ConnectionError):
+                    continue
+                if not more:
+                    return
+                received += more

@@ -1,0 +1,166 @@
+"""One connection against a broker that sends what it should not, and against one that refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from edge_agent.mqtt import MqttLink
+from edge_agent.values import Message
+from tests.mqtt_client import wait_until
+from tests.mqtt_links import drain_until, new_link, running, settings_for
+from tests.unit.mqtt.scripted import CONNACK, CONNACK_V5, ScriptedBroker, publish
+
+GOOD = publish(b"plant/1", b"42")
+
+
+def link_to(broker: ScriptedBroker, birth: Callable[[], Sequence[Message]] = tuple, **changes: Any) -> MqttLink:
+    """A link that publishes nothing by itself: a scripted broker confirms nothing, and `stop` would wait for it."""
+    return new_link(settings_for(broker.port, **{"protocol": "3.1.1", **changes}), birth=birth, farewell=tuple)
+
+
+def test_a_topic_that_is_not_utf_8_is_counted_and_the_next_message_comes_through() -> None:
+    with ScriptedBroker([CONNACK + publish(b"plant/\xff\xfe", b"1") + GOOD]) as broker, running(link_to(broker)) as link:
+        assert [item.topic for item in drain_until(link, 1)] == ["plant/1"]
+        assert link.counters.dropped == {"bad-topic": 1}
+        assert link.counters.received == 2
+
+
+def test_a_payload_too_large_is_counted_and_acknowledged_so_that_it_does_not_come_back() -> None:
+    script = CONNACK + publish(b"plant/big", bytes(1_001), qos=1, mid=7) + GOOD
+    with ScriptedBroker([script]) as broker, running(link_to(broker, max_payload_bytes=1_000)) as link:
+        assert [item.topic for item in drain_until(link, 1)] == ["plant/1"]
+        assert link.counters.dropped == {"too-large": 1}
+        wait_until(lambda: b"\x40\x02\x00\x07" in broker.sent_to_us[0], what="PUBACK of the message set aside")
+
+
+def test_a_payload_of_exactly_the_limit_is_accepted() -> None:
+    with (
+        ScriptedBroker([CONNACK + publish(b"plant/1", bytes(1_000))]) as broker,
+        running(link_to(broker, max_payload_bytes=1_000)) as link,
+    ):
+        assert len(drain_until(link, 1)[0].payload) == 1_000
+
+
+def test_qos_0_beyond_the_capacity_is_dropped_and_counted() -> None:
+    script = CONNACK + b"".join(publish(b"plant/1", b"%d" % number) for number in range(1_500))
+    with ScriptedBroker([script]) as broker, running(link_to(broker, max_queued_arrivals=1_000)) as link:
+        wait_until(lambda: link.counters.received == 1_500)
+        assert link.counters.dropped == {"queue-full": 500}
+        got = drain_until(link, 1_000)
+        assert [item.payload for item in got] == [b"%d" % number for number in range(1_000)]
+
+
+def test_qos_1_beyond_the_limit_is_not_read_until_some_are_acknowledged_and_none_is_lost() -> None:
+    script = CONNACK + b"".join(publish(b"plant/1", b"%d" % number, 1, number) for number in range(1, 2_501))
+    with ScriptedBroker([script]) as broker, running(link_to(broker, max_queued_arrivals=1_000)) as link:
+        seen = 0
+        for expected in (1_000, 2_000, 2_500):
+            batch = drain_until(link, expected - seen)
+            seen += len(batch)
+            assert seen == expected, "more than the limit were read before any was acknowledged"
+            assert [item.mid for item in batch] == list(range(seen - len(batch) + 1, seen + 1))
+            link.ack(batch)
+        assert link.counters.dropped == {}
+        wait_until(lambda: broker.sent_to_us[0].count(b"\x40\x02") >= 2_500, what="2,500 PUBACKs")
+
+
+def test_malformed_bytes_end_the_connection_and_the_next_one_works() -> None:
+    broken = CONNACK + b"\x30\x02\x00\x50"  # a topic longer than its packet
+    with ScriptedBroker([broken, CONNACK + GOOD]) as broker, running(link_to(broker)) as link:
+        assert drain_until(link, 1)[0].session == 2
+        assert sum(link.counters.disconnects.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(4, "refused-bad-user-name-or-password"), (5, "refused-not-authorized"), (3, "refused-server-unavailable")],
+)
+def test_a_refusal_is_counted_under_its_reason_and_tried_again(code: int, reason: str) -> None:
+    with ScriptedBroker([bytes([0x20, 2, 0, code]), CONNACK]) as broker, running(link_to(broker)) as link:
+        assert link.counters.disconnects == {reason: 1}
+
+
+def test_mqtt_5_that_is_refused_by_return_code_1_is_followed_by_3_1_1_at_once() -> None:
+    with (
+        ScriptedBroker([b"\x20\x02\x00\x01", CONNACK]) as broker,
+        running(link_to(broker, protocol="auto", backoff_min_s=60.0, backoff_max_s=60.0)) as link,
+    ):
+        assert link.counters.disconnects == {"refused-unsupported-protocol-version": 1}
+        assert b"MQTT\x05" in broker.sent_to_us[0]
+        assert b"MQTT\x04" in broker.sent_to_us[1]
+
+
+def test_mqtt_5_that_ends_in_silence_is_followed_by_3_1_1_and_that_is_remembered() -> None:
+    with (
+        ScriptedBroker([None, CONNACK + b"\x30\x02\x00\x50", CONNACK]) as broker,
+        running(link_to(broker, protocol="auto")) as link,
+    ):
+        wait_until(lambda: link.counters.connects == 2)
+        assert [b"MQTT\x05" in sent for sent in broker.sent_to_us] == [True, False, False]
+
+
+def test_the_reason_that_a_broker_gives_when_it_disconnects_is_counted() -> None:
+    server_busy = b"\xe0\x01\x89"
+    with (
+        ScriptedBroker([CONNACK_V5 + server_busy, CONNACK_V5]) as broker,
+        running(link_to(broker, protocol="5"), connect=False) as link,
+    ):
+        wait_until(lambda: link.counters.connects == 2 or sum(link.counters.disconnects.values()) == 1)
+        wait_until(lambda: link.connected)
+        assert link.counters.disconnects == {"broker-server-busy": 1}
+
+
+def test_a_subscription_that_the_broker_refuses_is_reported_by_its_filter() -> None:
+    with ScriptedBroker([CONNACK]) as broker, running(link_to(broker)) as link:
+        wait_until(lambda: b"plant/#" in broker.sent_to_us[0], what="SUBSCRIBE")
+        assert link.counters.refused_subscriptions == {}
+    refused = b"\x90\x05\x00\x01\x80\x01\x00"  # SUBACK of packet 1: the first filter failed
+    with ScriptedBroker([CONNACK + refused]) as broker, running(link_to(broker)) as link:
+        wait_until(lambda: list(link.counters.refused_subscriptions) == ["plant/#"], what="the refused filter")
+
+
+def test_a_retained_request_is_not_carried_out() -> None:
+    script = CONNACK + publish(b"edge/gw/request/status", b"{}", retain=True) + publish(b"edge/gw/request/check", b"{}")
+    with ScriptedBroker([script]) as broker, running(link_to(broker)) as link:
+        wait_until(lambda: link.counters.received == 2)
+        assert [request.command for request in link.requests()] == ["check"]
+        assert link.counters.dropped == {"retained-request": 1}
+
+
+def test_more_requests_than_fit_are_counted() -> None:
+    script = CONNACK + publish(b"edge/gw/request/status", b"{}") * 100
+    with ScriptedBroker([script]) as broker, running(link_to(broker)) as link:
+        wait_until(lambda: link.counters.received == 100)
+        assert len(link.requests()) + link.counters.dropped["request-queue-full"] == 100
+
+
+def test_own_outputs_that_come_back_are_ignored_and_other_topics_below_our_own_are_readings() -> None:
+    back = b"".join(publish(b"edge/gw/" + name, b"1") for name in (b"status", b"anomaly/p/x", b"summary/1", b"health"))
+    with ScriptedBroker([CONNACK + back + publish(b"edge/gw/sensor/x", b"1")]) as broker, running(link_to(broker)) as link:
+        assert [item.topic for item in drain_until(link, 1)] == ["edge/gw/sensor/x"]
+        assert link.counters.dropped == {}
+
+
+def test_a_birth_that_raises_does_not_end_the_link() -> None:
+    def birth() -> tuple[()]:
+        raise RuntimeError("health is not ready")
+
+    with ScriptedBroker([CONNACK + GOOD]) as broker:
+        with running(link_to(broker, birth)) as link:
+            assert drain_until(link, 1)
+            assert link.counters.dropped == {"callback-error": 1}
+            assert link.connected
+
+
+def test_a_message_that_cannot_be_published_is_lost_with_its_reason_and_later_ones_go_out() -> None:
+    with ScriptedBroker([CONNACK]) as broker, running(link_to(broker)) as link:
+        bad = link.publish(Message(topic="edge/+/status", payload=b"1", qos=0))
+        good = link.publish(Message(topic="edge/gw/health", payload=b"1", qos=0))
+        assert bad is not None
+        assert good is not None
+        wait_until(lambda: b"edge/gw/health" in broker.sent_to_us[0])
+        assert link.lost() == [(bad, "refused-invalid")]
+        assert link.published() == [good]
