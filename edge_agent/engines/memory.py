@@ -22,8 +22,8 @@ import numpy as np
 from msgspec import Struct
 
 from edge_agent.atomic import write_atomic
+from edge_agent.detect.contract import SIGNATURE_BYTES
 from edge_agent.errors import EngineError
-from edge_agent.pipeline import SIGNATURE_BYTES
 from edge_agent.values import Evidence, PastIncident
 
 CACHE_FORMAT = 1

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edge_agent.atomic import write_atomic
+from edge_agent.detect.contract import SIGNATURE_BYTES
 from edge_agent.engines.memory import IncidentMemory
 from edge_agent.errors import StorageError
-from edge_agent.pipeline import SIGNATURE_BYTES
 from edge_agent.values import Evidence, PastIncident
 
 ROWS = 6

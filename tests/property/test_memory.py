@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.detect.contract import SIGNATURE_BYTES
 from edge_agent.engines.memory import SAME_ASSET_MARGIN, SIMILARITY_DIGITS, IncidentMemory
-from edge_agent.pipeline import SIGNATURE_BYTES
 from edge_agent.values import PastIncident
 
 FLOOR = -1.0

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge_agent.detect.contract import SIGNATURE_BYTES
 from edge_agent.engines import memory as memory_module
 from edge_agent.engines.memory import SAME_ASSET_MARGIN, IncidentMemory
 from edge_agent.errors import StorageError
-from edge_agent.pipeline import SIGNATURE_BYTES, Memory
+from edge_agent.pipeline import Memory
 from edge_agent.values import PastIncident
 
 MODEL = "a" * 64
