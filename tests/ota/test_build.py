@@ -1,0 +1,38 @@
+"""Manifests as the operator's side writes them, read by the device's code."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from edge_ota.build import main
+
+from edge_agent.engines.loading import FACTORY, open_release
+
+
+def test_a_built_release_opens_on_the_device(tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    (folder / "manifest.json").unlink()
+    assert main([str(folder), "--id", "trial-7", "--counter", "7"]) == 0
+    manifest = open_release(folder).manifest
+    assert (manifest.id, manifest.counter, manifest.certificate) == ("trial-7", 7, None)
+
+
+def test_the_factory_manifest_is_what_the_command_writes(tmp_path: Path) -> None:
+    committed = open_release().manifest
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    assert main([str(folder), "--id", committed.id, "--counter", str(committed.counter)]) == 0
+    assert (folder / "manifest.json").read_bytes() == (FACTORY / "manifest.json").read_bytes()
+
+
+def test_a_folder_that_lacks_a_component_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    (folder / "lexicon.txt").unlink()
+    (folder / "manifest.json").unlink()
+    assert main([str(folder), "--id", "trial-7", "--counter", "7"]) == 1
+    assert "lexicon.txt" in capsys.readouterr().err
+    assert not (folder / "manifest.json").exists()
