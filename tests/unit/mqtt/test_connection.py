@@ -148,11 +148,10 @@ def test_a_birth_that_raises_does_not_end_the_link() -> None:
     def birth() -> tuple[()]:
         raise RuntimeError("health is not ready")
 
-    with ScriptedBroker([CONNACK + GOOD]) as broker:
-        with running(link_to(broker, birth)) as link:
-            assert drain_until(link, 1)
-            assert link.counters.dropped == {"callback-error": 1}
-            assert link.connected
+    with ScriptedBroker([CONNACK + GOOD]) as broker, running(link_to(broker, birth)) as link:
+        assert drain_until(link, 1)
+        assert link.counters.dropped == {"callback-error": 1}
+        assert link.connected
 
 
 def test_a_message_that_cannot_be_published_is_lost_with_its_reason_and_later_ones_go_out() -> None:
