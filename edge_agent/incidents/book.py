@@ -17,7 +17,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -53,7 +53,7 @@ class IncidentBook:
         self._openings: deque[float] = deque(maxlen=settings.storm_incidents + 1)
         self._live: dict[str, LiveAnomaly] = {}
         self._restored: dict[str, float] = {}
-        self._ended: dict[tuple[str, float], str] = {}
+        self._ended: OrderedDict[tuple[str, float], str] = OrderedDict()
         for incident in open_incidents:
             if incident.state == "open" and incident.id not in self._groups:
                 self._restore(incident)
@@ -184,7 +184,7 @@ class IncidentBook:
     def _remember_ended(self, key: tuple[str, float], incident_id: str) -> None:
         self._ended[key] = incident_id
         if len(self._ended) > _MAX_ENDED_KEYS:
-            del self._ended[next(iter(self._ended))]
+            self._ended.popitem(last=False)  # unlike the first key of a dict, found without searching
 
     def _joinable(self, anomaly: Anomaly) -> OpenIncident | None:
         """The open incident of the anomaly's asset that was active most recently, among those near enough in time."""
