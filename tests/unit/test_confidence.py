@@ -19,6 +19,12 @@ def test_features_are_mean_low_quantile_minimum_and_length() -> None:
     assert features_of(logprobs) == pytest.approx((-0.29, -1.0, -3.0, math.log(20)))
 
 
+def test_the_documented_vector() -> None:
+    rule = ConfidenceRule(features=FEATURES, weights=(1.0, 1.0, 2.0, 0.0), intercept=4.0, threshold=0.5)
+    answered = Draft(skeleton="a", logprobs=(*[-0.1] * 18, -1.0, -3.0), finished=True)
+    assert score(rule, answered) == pytest.approx(0.035916, abs=1e-6)
+
+
 def test_no_tokens_and_impossible_tokens_are_as_unsure_as_can_be() -> None:
     assert features_of(()) == (-20.0, -20.0, -20.0, 0.0)
     assert features_of((-math.inf, math.nan)) == pytest.approx((-20.0, -20.0, -20.0, math.log(2)))
