@@ -11,4 +11,7 @@ from __future__ import annotations
 from edge_agent.journal.journal import Journal
 from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
 
-__all__ = ["Counts", "Drop", "DropReason", "Journal", "OpeningReport", "StoredIncident", "Urgency"]
+JOURNAL_NAME = "journal.db"
+"""The file's name in the state folder."""
+
+__all__ = ["JOURNAL_NAME", "Counts", "Drop", "DropReason", "Journal", "OpeningReport", "StoredIncident", "Urgency"]

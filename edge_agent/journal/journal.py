@@ -24,7 +24,7 @@ from edge_agent.journal.opening import lock, open_database
 from edge_agent.journal.operations import Limits, Operations
 from edge_agent.journal.reader import Reader, as_past
 from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
-from edge_agent.journal.rows import incident_row, message_row, seal
+from edge_agent.journal.rows import incident_row, message_row, seal_closure, seal_summary
 from edge_agent.journal.store import Store
 from edge_agent.journal.trouble import storage_error
 from edge_agent.values import Closure, Incident, IncidentState, Message, PastIncident, Summary
@@ -44,7 +44,7 @@ class Journal:
         self._store = store
         self._ledger = ledger
         self._clock = clock
-        self._reader = Reader(path, self._discard)
+        self._reader = Reader(path, self._discard, store.suspect)
         self._committer = Committer(store.transact, "journal")
         self._closing = threading.Lock()
         self._closed = False
@@ -108,7 +108,7 @@ class Journal:
 
         A summary of an older revision than the one stored is ignored with its messages. Raises StorageError.
         """
-        sealed = seal(summary)
+        sealed = seal_summary(summary)
         queued = [message_row(message) for message in messages]
         incident_id, revision = summary.incident_id, summary.revision
         self._wait(self._committer.submit(lambda o: o.record_summary(incident_id, revision, sealed, queued), urgency))
@@ -120,7 +120,7 @@ class Journal:
 
         A later closure of the same incident replaces the earlier one. Raises StorageError.
         """
-        sealed = seal(closure)
+        sealed = seal_closure(closure)
         row = incident_row(incident) if incident is not None else None
         queued = [message_row(message) for message in messages]
         incident_id = closure.incident_id

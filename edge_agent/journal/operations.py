@@ -47,11 +47,12 @@ _COUNT_DROP: Final = """
     UPDATE drops SET count = count + ?, bytes = bytes + ?,
     first_s = CASE count WHEN 0 THEN ? ELSE first_s END, last_s = ? WHERE reason = ?"""
 
+_ID: Final = "(SELECT i.id FROM incidents i WHERE i.number = s.number)"
 _BODIES: Final[dict[str, tuple[str, Callable[..., object]]]] = {
-    "incidents": ("form, crc, body", open_incident),
-    "summaries": ("form, crc, body", open_summary),
-    "closures": ("form, crc, body", open_closure),
-    "outbox": ("priority, flags, crc, topic, correlation, payload", open_message),
+    "incidents": ("form, crc, body, state, revision, id FROM incidents", open_incident),
+    "summaries": (f"form, crc, body, revision, {_ID} FROM summaries s", open_summary),
+    "closures": (f"form, crc, body, {_ID} FROM closures s", open_closure),
+    "outbox": ("priority, flags, crc, topic, correlation, payload FROM outbox", open_message),
 }
 """How to tell whether a row is usable: its columns, and what reads them."""
 
@@ -163,10 +164,10 @@ class Operations:
         The row is looked at once more: a newer revision may have replaced it since a reader found it unusable.
         """
         columns, opener = _BODIES[table]
-        row = self._db.execute(f"SELECT {columns} FROM {table} WHERE number = ?", (number,)).fetchone()
+        row = self._db.execute(f"SELECT {columns} WHERE number = ?", (number,)).fetchone()
         if row is None or not isinstance(opener(*row), Unusable):
             return
-        size = len(row[-1]) if isinstance(row[-1], bytes) else 0
+        size = sum(len(value) for value in row if isinstance(value, bytes))
         match table:
             case "outbox":
                 self.delete_messages([number])

@@ -1,7 +1,8 @@
 """Reading the journal: connections that cannot write, for as many threads as ask.
 
 Rules: no method keeps a read transaction open after it returned, because that would keep the write-ahead log from being
-folded in; rows that fail their checksum are left out and handed to `on_unusable`, never raised.
+folded in; rows that fail their checksum are left out and handed to `on_unusable`, never raised. Damage of the file itself is a
+StorageError and told to `on_damage`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from edge_agent.journal.rows import (
     past_incident,
     read_text,
 )
-from edge_agent.journal.trouble import storage_error
+from edge_agent.journal.trouble import is_damage, storage_error
 from edge_agent.values import Incident, IncidentState, Message, PastIncident, Summary
 
 _PAGE_ROWS: Final = 256
 _STORED: Final = """
-    SELECT i.number, i.explained, i.form, i.crc, i.body, c.form, c.crc, c.body
+    SELECT i.number, i.explained, i.form, i.crc, i.body, i.state, i.revision, i.id, c.form, c.crc, c.body
     FROM incidents i LEFT JOIN closures c ON c.number = i.number """
 _T = TypeVar("_T")
 
@@ -48,9 +49,10 @@ def connect_reader(path: str) -> sqlite3.Connection:
 class Reader:
     """Read access to a journal file that may be in use. Thread-safe."""
 
-    def __init__(self, path: str, on_unusable: OnUnusable) -> None:
+    def __init__(self, path: str, on_unusable: OnUnusable, on_damage: Callable[[], None]) -> None:
         self._path = path
         self._on_unusable = on_unusable
+        self._on_damage = on_damage
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -105,7 +107,8 @@ class Reader:
     def summary(self, incident_id: str) -> Summary | None:
         """The latest summary of an incident."""
         rows = self._all(
-            "SELECT s.number, s.form, s.crc, s.body FROM summaries s JOIN incidents i ON i.number = s.number WHERE i.id = ?",
+            "SELECT s.number, s.form, s.crc, s.body, s.revision, i.id FROM summaries s"
+            " JOIN incidents i ON i.number = s.number WHERE i.id = ?",
             (incident_id,),
         )
         return next((s for _, s in self._usable("summaries", ((row[0], open_summary(*row[1:])) for row in rows))), None)
@@ -130,13 +133,13 @@ class Reader:
         return [Drop(reason=r, count=n, bytes=b, first_s=first, last_s=last) for r, n, b, first, last in rows]
 
     def _incidents(self, where: str, values: Sequence[object]) -> list[Incident]:
-        rows = self._all(f"SELECT number, form, crc, body FROM incidents {where}", values)
+        rows = self._all(f"SELECT number, form, crc, body, state, revision, id FROM incidents {where}", values)
         return [i for _, i in self._usable("incidents", ((row[0], open_incident(*row[1:])) for row in rows))]
 
     def _stored(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredIncident]:
-        for number, explained, form, crc, body, *sealed in rows:
-            for _, incident in self._usable("incidents", [(number, open_incident(form, crc, body))]):
-                closures = [] if sealed[2] is None else [(number, open_closure(*sealed))]
+        for number, explained, *sealed, form, crc, body in rows:
+            for _, incident in self._usable("incidents", [(number, open_incident(*sealed))]):
+                closures = [] if body is None else [(number, open_closure(form, crc, body, incident.id))]
                 closure = next((c for _, c in self._usable("closures", closures)), None)
                 yield StoredIncident(number=number, incident=incident, explained_revision=explained, closure=closure)
 
@@ -152,6 +155,8 @@ class Reader:
             with self._connection() as db:
                 return db.execute(query, values).fetchall()
         except sqlite3.Error as error:
+            if is_damage(error):
+                self._on_damage()
             raise storage_error(error, self._path, "reading") from error
 
     @contextmanager

@@ -1,13 +1,15 @@
 """Values as rows and back: JSON bodies with a form number and a CRC-32, messages as columns with a CRC-32.
 
-Rules: pure; SQLite has no checksums of its own, so a flipped bit in a body would otherwise be published as a fact. A row
-that fails its checksum or cannot be interpreted is answered with `Unusable`, never with an exception.
+Rules: pure; SQLite has no checksums of its own, so a flipped bit in a body would otherwise be published as a fact, and one
+in a key would give an incident the sentence of another: the checksum covers both. A row that fails it or cannot be
+interpreted is answered with `Unusable`, never with an exception.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -50,10 +52,24 @@ class IncidentRow(Struct, frozen=True):
     sealed: Sealed
 
 
-def seal(value: Incident | Summary | Closure) -> Sealed:
-    """The value's body with its form and checksum."""
+def seal_summary(summary: Summary) -> Sealed:
+    """A summary's body, checked together with the revision and the incident that its row says it is of."""
+    return _seal(summary, summary.revision, summary.incident_id)
+
+
+def seal_closure(closure: Closure) -> Sealed:
+    """A closure's body, checked together with the incident that its row says it is of."""
+    return _seal(closure, closure.incident_id)
+
+
+def _seal(value: Incident | Summary | Closure, *columns: object) -> Sealed:
     body = msgspec.json.encode(value)
-    return FORM, zlib.crc32(body), body
+    return FORM, _body_crc(columns, body), body
+
+
+def _body_crc(columns: Sequence[object], body: bytes) -> int:
+    """CRC-32 over the columns that say what the body is of, as text each ended by a zero byte, then over the body."""
+    return zlib.crc32(body, zlib.crc32("".join(f"{column}\0" for column in columns).encode("utf-8", "surrogateescape")))
 
 
 class Opener(Generic[_T]):
@@ -62,9 +78,9 @@ class Opener(Generic[_T]):
     def __init__(self, kind: type[_T]) -> None:
         self._decoder = msgspec.json.Decoder(kind)
 
-    def __call__(self, form: object, crc: object, body: object) -> _T | Unusable:
-        """The value of a sealed body; columns of any type are taken, since damage may change them."""
-        if not isinstance(body, bytes) or zlib.crc32(body) != crc:
+    def __call__(self, form: object, crc: object, body: object, *columns: object) -> _T | Unusable:
+        """The value of a sealed body and the columns sealed with it, which may be of any type, since damage changes them."""
+        if not isinstance(body, bytes) or _body_crc(columns, body) != crc:
             return Unusable("damaged-row")
         if form != FORM:
             return Unusable("unreadable-row")
@@ -74,14 +90,18 @@ class Opener(Generic[_T]):
             return Unusable("unreadable-row")
 
 
-open_incident = Opener(Incident)
-open_summary = Opener(Summary)
-open_closure = Opener(Closure)
+open_incident: Final = Opener(Incident)
+"""Of form, crc, body, state, revision, id."""
+open_summary: Final = Opener(Summary)
+"""Of form, crc, body, revision, id of the incident."""
+open_closure: Final = Opener(Closure)
+"""Of form, crc, body, id of the incident."""
 
 
 def incident_row(incident: Incident) -> IncidentRow:
     """The columns of an incident."""
-    return IncidentRow(incident.id, STATES[incident.state], incident.revision, seal(incident))
+    state = STATES[incident.state]
+    return IncidentRow(incident.id, state, incident.revision, _seal(incident, state, incident.revision, incident.id))
 
 
 def message_row(message: Message) -> MessageRow:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,13 +27,13 @@ KEPT_ASIDE: Final = 2
 _MAX_PROBES: Final = 200_000
 """Numbers tried one by one between the two readable ends of a table; a second or two."""
 
-_TABLES: Final[tuple[tuple[str, tuple[str, ...], Callable[..., object]], ...]] = (
-    ("incidents", ("id", "state", "revision", "explained", "message", "form", "crc", "body"), open_incident),
-    ("summaries", ("revision", "form", "crc", "body"), open_summary),
-    ("closures", ("form", "crc", "body"), open_closure),
-    ("outbox", ("queued_s", "priority", "flags", "crc", "topic", "correlation", "payload"), open_message),
-)
-"""Each table, its columns after `number`, and what reads the last of them: three of a body, six of a message."""
+_TABLES: Final[dict[str, tuple[str, ...]]] = {
+    "incidents": ("explained", "message", "form", "crc", "body", "state", "revision", "id"),
+    "summaries": ("form", "crc", "body", "revision"),
+    "closures": ("form", "crc", "body"),
+    "outbox": ("queued_s", "priority", "flags", "crc", "topic", "correlation", "payload"),
+}
+"""Each table and its columns after `number`; incidents first, because the checksums of others cover the incident's id."""
 
 
 def salvage(path: str, max_bytes: int, now_s: float) -> dict[str, int]:
@@ -87,19 +87,18 @@ def finish_swap(path: str) -> str:
 
 
 def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
-    counts = {table: 0 for table, _, _ in _TABLES}
+    counts = dict.fromkeys(_TABLES, 0)
     try:
         source = connect_reader(path)
     except sqlite3.Error:
         return counts
     target.execute("BEGIN IMMEDIATE")
-    for table, columns, opener in _TABLES:
+    for table, columns in _TABLES.items():
         marks = ", ".join("?" * (len(columns) + 1))
         insert = f"INSERT OR IGNORE INTO {table} (number, {', '.join(columns)}) VALUES ({marks})"
-        sealed = 6 if table == "outbox" else 3
         for row in _readable(source, table, columns):
-            if not isinstance(opener(*row[-sealed:]), Unusable):
-                # Damage may leave a checked body beside a column of the wrong type; that row is then not usable either.
+            if not isinstance(_read(table, row, target), Unusable):
+                # Damage may leave a column without a checksum with a type that the table does not take.
                 with contextlib.suppress(sqlite3.IntegrityError, UnicodeError):
                     counts[table] += target.execute(insert, row).rowcount
     _carry_drops(source, target)
@@ -107,6 +106,18 @@ def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
     with contextlib.suppress(sqlite3.Error):
         source.close()
     return counts
+
+
+def _read(table: str, row: tuple[Any, ...], target: sqlite3.Connection) -> object:
+    """The value of a row, or Unusable. Summaries and closures are checked against the incident that was carried over."""
+    if table == "incidents":
+        return open_incident(*row[3:])
+    if table == "outbox":
+        return open_message(*row[2:])
+    known = target.execute("SELECT id FROM incidents WHERE number = ?", row[:1]).fetchone()
+    if known is None:
+        return Unusable("damaged-row")
+    return open_summary(*row[1:], *known) if table == "summaries" else open_closure(*row[1:], *known)
 
 
 def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None:

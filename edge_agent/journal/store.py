@@ -59,6 +59,12 @@ class Store:
             return results
         return self._failed(group, error)
 
+    def suspect(self) -> None:
+        """Leave a note that makes the next start repair the file even if its check passes. Any thread."""
+        self.damaged = True
+        with contextlib.suppress(OSError):
+            Path(suspect_path(self._path)).touch()
+
     def close(self) -> None:
         """Fold the log into the file and close it."""
         with contextlib.suppress(sqlite3.Error):
@@ -99,18 +105,12 @@ class Store:
             return [result for operation in group for result in self.transact([operation])]
         if isinstance(error, sqlite3.Error):
             if is_damage(error):
-                self._suspect()
+                self.suspect()
             failure = storage_error(error, self._path, "writing")
         else:
             failure = StorageError(f"{self._path}: a value cannot be stored: {error}; correct the text it came from")
         failure.__cause__ = error
         return [failure] * len(group)
-
-    def _suspect(self) -> None:
-        """Leave a note that makes the next start repair the file even if its quick check passes."""
-        self.damaged = True
-        with contextlib.suppress(OSError):
-            Path(suspect_path(self._path)).touch()
 
     def _make_room(self) -> bool:
         """Delete the oldest that may go until a 32nd of the file is free; True if anything was freed.

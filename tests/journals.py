@@ -1,0 +1,101 @@
+"""Values for tests of the journal: incidents, summaries, messages and closures of given numbers, and a clock that is set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_agent.config.settings import JournalSettings
+from edge_agent.journal import Journal
+from edge_agent.values import Anomaly, Closure, Evidence, Incident, IncidentState, Message, Slot, Summary
+
+T0_S = 1_790_000_000.0
+SMALL = JournalSettings(max_bytes=1 << 20, max_outbox=100, keep_incidents=100)
+
+
+class SetClock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self, now_s: float = T0_S) -> None:
+        self.time_s = now_s
+
+    def now_s(self) -> float:
+        return self.time_s
+
+    def monotonic_s(self) -> float:
+        return self.time_s
+
+
+def open_journal(path: Path, settings: JournalSettings = SMALL, clock: SetClock | None = None) -> Journal:
+    return Journal.open(path, settings, clock or SetClock())
+
+
+def incident(
+    number: int, revision: int = 1, state: IncidentState = "open", signature: bytes = b"", anomaly_count: int = 1
+) -> Incident:
+    opened_s = T0_S + number
+    return Incident(
+        id=f"i-{number:06d}",
+        asset=f"pump-{number % 3}",
+        state=state,
+        revision=revision,
+        opened_s=opened_s,
+        updated_s=opened_s + revision,
+        closed_s=opened_s + revision if state == "closed" else None,
+        anomalies=tuple(anomaly(number, k, signature) for k in range(anomaly_count)),
+        anomaly_count=anomaly_count,
+        stream_count=1,
+        severity=0.9,
+    )
+
+
+def anomaly(number: int, k: int = 0, signature: bytes = b"", score: float = 0.9) -> Anomaly:
+    return Anomaly(
+        stream=f"pump-{number % 3}/vibration",
+        kind="spike",
+        direction="up",
+        onset_s=T0_S + number + k,
+        peak_s=T0_S + number + k + 0.5,
+        score=score,
+        observed=3.75,
+        baseline=1.25,
+        unit="mm/s",
+        signature=signature,
+    )
+
+
+def summary(number: int, revision: int = 1, text: str = "Vibration rose.") -> Summary:
+    return Summary(
+        incident_id=f"i-{number:06d}",
+        revision=revision,
+        text=text,
+        skeleton="<stream:1> rose.",
+        slots=(Slot(token="<stream:1>", role="stream", text="pump-1/vibration"),),
+        confidence=0.75,
+        route="writer",
+        verdict="local",
+        reasons=(),
+        release="factory",
+        written_s=T0_S + 5,
+        asset="pump-1",
+        evidence=Evidence(incident_id="i-000000", asset="pump-1", opened_s=T0_S, cause="bearing wear", similarity=0.5),
+    )
+
+
+def closure(number: int, cause: str = "bearing wear", note: str = "") -> Closure:
+    return Closure(incident_id=f"i-{number:06d}", cause=cause, note=note, closed_s=T0_S + 100)
+
+
+def message(topic: str, text: str = "", supersedes: bool = False, priority: int = 1) -> Message:
+    return Message(topic=topic, payload=text.encode(), retain=supersedes, supersedes=supersedes, priority=priority)
+
+
+def waiting(journal: Journal, limit: int = 100_000) -> list[Message]:
+    """Everything in the outbox, from its start."""
+    return [m for _, m in journal.outbox(0, limit)]
+
+
+def store_history(journal: Journal, numbers: range, anomaly_count: int = 1) -> None:
+    """Incidents that are closed, explained and have nothing to deliver."""
+    journal.record([incident(n, 1, "closed", anomaly_count=anomaly_count) for n in numbers], [])
+    for n in numbers:
+        journal.record_summary(summary(n), [], urgency="critical")
