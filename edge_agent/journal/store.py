@@ -8,7 +8,6 @@ room, counted; when the disk is full nothing is deleted, because deleting would 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,15 +16,13 @@ from typing import Final, TypeAlias
 from edge_agent.errors import StorageError
 from edge_agent.journal.ledger import Ledger
 from edge_agent.journal.operations import Operations
-from edge_agent.journal.trouble import is_damage, is_environment, primary_code, storage_error
+from edge_agent.journal.trouble import disk_is_full, is_damage, is_environment, primary_code, storage_error
 
 Operation: TypeAlias = Callable[[Operations], object]
 
 _ROUNDS: Final = 8
 """How often room is made for one group: each round frees a 32nd of the file."""
 _SLICE: Final = 256
-_DISK_FULL_BYTES: Final = 1 << 18
-"""With less than this free on the file system a full file means a full disk."""
 
 
 class Store:
@@ -117,8 +114,7 @@ class Store:
 
         First incidents that are closed, explained and delivered, then messages by priority. Nothing while the disk is full.
         """
-        stat = os.statvfs(os.path.dirname(self._path) or ".")
-        if stat.f_bavail * stat.f_frsize < _DISK_FULL_BYTES:
+        if disk_is_full(self._path):
             return False
         try:
             limit = int(self._db.execute("PRAGMA max_page_count").fetchone()[0])

@@ -1,16 +1,20 @@
 """SQLite's errors in our words: what kind of trouble an error code means, and what a person can do about it.
 
-Rules: no I/O. The codes are those of https://www.sqlite.org/rescode.html; the low byte is the primary code.
+Rules: nothing is changed here; only the free space is looked at, because SQLite reports a full disk in several ways and a
+full file in the same way. The codes are those of https://www.sqlite.org/rescode.html; the low byte is the primary code.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from typing import Final
 
 from edge_agent.errors import StorageError
 
 _ADVICE: dict[int, str] = {
-    sqlite3.SQLITE_FULL: "no space left; free space on that file system, nothing stored before is lost",
+    sqlite3.SQLITE_FULL: "it is at its limit and all that it holds must stay (open, unexplained or undelivered incidents);"
+    " raise journal.max_bytes",
     sqlite3.SQLITE_IOERR: "the disk reports an input/output error; see the kernel log, replace the storage if it repeats",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; restart the service, it salvages what is readable",
     sqlite3.SQLITE_NOTADB: "the file is damaged; restart the service, it salvages what is readable",
@@ -22,6 +26,8 @@ _ADVICE: dict[int, str] = {
     sqlite3.SQLITE_NOMEM: "out of memory; lower the limits of the configuration",
 }
 
+_DISK_FULL: Final = "no space left; free space on that file system, nothing stored before is lost"
+_DISK_FULL_BYTES: Final = 1 << 18
 _LOST_CONTENT = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
 """I/O errors that mean that a part of the file cannot be read: trying again would not help, salvaging the rest does."""
 
@@ -41,9 +47,21 @@ def is_environment(error: sqlite3.Error) -> bool:
     return primary_code(error) in _ADVICE and not is_damage(error)
 
 
+def disk_is_full(path: str) -> bool:
+    """True if the file system of `path` has less than 256 KiB left for us."""
+    try:
+        stat = os.statvfs(os.path.dirname(path) or ".")
+    except OSError:
+        return False
+    return stat.f_bavail * stat.f_frsize < _DISK_FULL_BYTES
+
+
 def storage_error(error: sqlite3.Error, path: str, doing: str) -> StorageError:
     """`error` as a StorageError that says what failed, where, and what to do."""
-    advice = _ADVICE.get(primary_code(error), "this is a defect of edge-agent; please report it")
+    code = primary_code(error)
+    advice = _ADVICE.get(code, "this is a defect of edge-agent; please report it")
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and disk_is_full(path):
+        advice = _DISK_FULL
     return StorageError(f"{path}: {doing} failed: {error}: {advice}")
 
 
