@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -30,9 +30,12 @@ def free_port() -> int:
 
 
 class Certificates:
-    """A certificate authority, a server's and a client's certificate, made by the openssl program in `folder`."""
+    """A certificate authority, a server's and a client's certificate, made by the openssl program in `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    `names` are the subject alternative names of the server's certificate.
+    """
+
+    def __init__(self, folder: Path, names: str = "IP:127.0.0.1,DNS:localhost") -> None:
         self.ca_file = folder / "ca.crt"
         self.server_cert, self.server_key = folder / "server.crt", folder / "server.key"
         self.client_cert, self.client_key = folder / "client.crt", folder / "client.key"
@@ -40,7 +43,7 @@ class Certificates:
         folder.mkdir(parents=True, exist_ok=True)
         ca_key = folder / "ca.key"
         self._openssl("req", "-x509", *self._new_key(ca_key), "-days", "2", "-subj", "/CN=test-ca", "-out", str(self.ca_file))
-        self._issue("server", self.server_cert, self.server_key, "subjectAltName=IP:127.0.0.1,DNS:localhost")
+        self._issue("server", self.server_cert, self.server_key, f"subjectAltName={names}")
         self._issue("client", self.client_cert, self.client_key, "extendedKeyUsage=clientAuth")
 
     @staticmethod
@@ -63,9 +66,9 @@ class Certificates:
 class Mosquitto:
     """One mosquitto process and its configuration.
 
-    `tls` listens with a server certificate; `mtls` also demands a client certificate; `password` is (user, password) and
-    forbids anonymous clients; `persistence` keeps sessions and retained messages over a restart; `acl` is the text of an
-    access control file; `extra` are more lines of mosquitto.conf.
+    `tls` listens with a server certificate for `names`; `mtls` also demands a client certificate; `password` is (user,
+    password), `users` maps more users to theirs, and either forbids anonymous clients; `persistence` keeps sessions and
+    retained messages over a restart; `acl` is the text of an access control file; `extra` are more lines of mosquitto.conf.
     """
 
     host = "127.0.0.1"
@@ -77,7 +80,9 @@ class Mosquitto:
         port: int = 0,
         tls: bool = False,
         mtls: bool = False,
+        names: str = "IP:127.0.0.1,DNS:localhost",
         password: tuple[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
         persistence: bool = False,
         acl: str = "",
         extra: Sequence[str] = (),
@@ -88,26 +93,27 @@ class Mosquitto:
         self.folder = tmp_path / f"mosquitto-{self.port}"
         self.folder.mkdir(parents=True)
         self.log_path = self.folder / "mosquitto.log"
-        self.certificates = Certificates(self.folder / "tls") if tls or mtls else None
+        self.certificates = Certificates(self.folder / "tls", names) if tls or mtls else None
         self.process: subprocess.Popen[bytes] | None = None
         self._configuration = self.folder / "mosquitto.conf"
         lines = [f"user {pwd.getpwuid(os.geteuid()).pw_name}", f"listener {self.port} {self.host}", "set_tcp_nodelay true"]
-        lines += [f"allow_anonymous {'false' if password else 'true'}"]
+        passwords = {**dict([password] if password else ()), **(users or {})}
+        lines += [f"allow_anonymous {'false' if passwords else 'true'}"]
         if self.certificates is not None:
             certs = self.certificates
             lines += [f"cafile {certs.ca_file}", f"certfile {certs.server_cert}", f"keyfile {certs.server_key}"]
             lines += [f"require_certificate {'true' if mtls else 'false'}"]
-        if password is not None:
-            lines += [f"password_file {self._password_file(*password)}"]
+        if passwords:
+            lines += [f"password_file {self._password_file(passwords)}"]
         if acl:
             (self.folder / "acl").write_text(acl)
             lines += [f"acl_file {self.folder / 'acl'}"]
         lines += ["persistence true", f"persistence_location {self.folder}/"] if persistence else ["persistence false"]
         self._configuration.write_text("\n".join([*lines, *extra]) + "\n")
 
-    def _password_file(self, user: str, password: str) -> Path:
+    def _password_file(self, passwords: Mapping[str, str]) -> Path:
         path = self.folder / "passwords"
-        path.write_text(f"{user}:{password}\n")
+        path.write_text("".join(f"{user}:{password}\n" for user, password in passwords.items()))
         path.chmod(0o600)
         subprocess.run(("mosquitto_passwd", "-U", str(path)), check=True, capture_output=True, timeout=30)
         return path

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.settings import MqttSettings
-from edge_agent.mqtt import MqttLink
+from edge_agent.mqtt import MqttLink, Request
 from edge_agent.values import Arrival, Message
 from tests.mqtt_client import WAIT_S, wait_until
 
@@ -55,4 +55,16 @@ def drain_until(link: MqttLink, count: int, timeout_s: float = WAIT_S) -> list[A
         return len(got) >= count
 
     wait_until(enough, timeout_s, f"{count} arrivals (have {[item.topic for item in got[:5]]}...)")
+    return got
+
+
+def requests_until(link: MqttLink, count: int = 1) -> list[Request]:
+    """At least `count` requests; fails when they do not come in time."""
+    got: list[Request] = []
+
+    def enough() -> bool:
+        got.extend(link.requests())
+        return len(got) >= count
+
+    wait_until(enough, what=f"{count} requests")
     return got

@@ -109,6 +109,8 @@ def _command(kind: BrokerKind, port: int, folder: Path) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _running(command: tuple[str, ...], port: int, folder: Path) -> Iterator[None]:
     """Run the command until the block ends. Raises LinkError if nobody accepts connections on the port in time."""
+    if not _is_free(port):
+        raise LinkError(f"port {port} is taken by somebody else")
     log = folder / "log"
     package_root = str(Path(__file__).resolve().parents[2])  # the embedded broker is a module of this very package
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
@@ -124,8 +126,6 @@ def _running(command: tuple[str, ...], port: int, folder: Path) -> Iterator[None
                 lines = log.read_text("utf-8", "replace").strip().splitlines()
                 raise LinkError(f"did not start on port {port}: {lines[-1] if lines else 'no word of why'}")
             time.sleep(0.05)
-        if process.poll() is not None:
-            raise LinkError(f"port {port} is taken by somebody else")
         yield
     finally:
         if process.stdin is not None:
@@ -143,6 +143,16 @@ def _free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an earlier broker left in TIME_WAIT is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def _accepts(port: int) -> bool:

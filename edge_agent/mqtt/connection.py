@@ -175,18 +175,24 @@ class Connection:
         if self.accepted_s is None:
             self.abort("stopped")
             return
+        self._flush(until_s)
         for message in farewell:
             self.send(0, message)
-        while self.is_open and (self._tokens or len(around.outgoing) or around.inbox.acks):
-            left_s = until_s - around.clock.monotonic_s()
-            if left_s <= 0:
-                break
-            self.turn(left_s)
+        self._flush(until_s)
         self._client.disconnect()
         while self.is_open and around.clock.monotonic_s() < until_s:
             self.turn(0.1)
         if self.is_open:
             self.abort("stopped")
+
+    def _flush(self, until_s: float) -> None:
+        """Go on until nothing is under way, or until `until_s`."""
+        around = self._around
+        while self.is_open and (self._tokens or len(around.outgoing) or around.inbox.acks):
+            left_s = until_s - around.clock.monotonic_s()
+            if left_s <= 0:
+                break
+            self.turn(left_s)
 
     def settle(self) -> None:
         """After the end: everything under way that the broker did not confirm is lost."""
