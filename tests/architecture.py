@@ -43,8 +43,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines", "mqtt", "journal", "escalate", "update"),
     ("workers", "web"),
     ("supervisor",),
-    ("demo", "replay"),
+    ("demo", "replay", "commands"),
     ("bench",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

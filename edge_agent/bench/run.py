@@ -1,0 +1,88 @@
+"""`edge-agent bench`: takes the figures, shows them as a table, and writes them as JSON where asked.
+
+Rules: a part that fails is reported as such and the others go on; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import edge_agent
+from edge_agent.bench import detection, ingest, latency, lifecycle
+from edge_agent.bench.report import Figure, Report, to_json, to_table
+from edge_agent.demo.broker import Broker, start_broker
+from edge_agent.errors import EdgeAgentError
+from edge_agent.messages import format_time
+
+Part = Callable[[Broker, bool], Iterator[Figure]]
+
+PARTS: dict[str, Part] = {
+    "ingest": lambda broker, quick: ingest.measure(broker, 20_000 if quick else 100_000, 1 if quick else 3),
+    "detection": lambda _, quick: detection.measure(20_000 if quick else 200_000),
+    "latency": lambda broker, quick: latency.measure(broker, 5 if quick else 20),
+    "start": lambda broker, quick: lifecycle.measure_start(broker, 1 if quick else 5),
+    "memory": lambda broker, quick: lifecycle.measure_memory(broker, 360 if quick else lifecycle.HOUR_S),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take the figures. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="edge-agent bench",
+        description="Measure the agent on this machine, each figure beside its comparison in the same run.",
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these: {', '.join(PARTS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON; - for standard output, alone")
+    parser.add_argument("--quick", action="store_true", help="few samples: to see that it works, not to quote")
+    options = parser.parse_args(argv)
+    if unknown := sorted(set(options.parts) - set(PARTS)):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    report, failed = _take([name for name in PARTS if not options.parts or name in options.parts], quick=options.quick)
+    if options.json is None or str(options.json) != "-":
+        print(to_table(report), end="")
+    if options.json is not None:
+        _write(options.json, to_json(report))
+    return 1 if failed else 0
+
+
+def _take(names: Sequence[str], *, quick: bool) -> tuple[Report, bool]:
+    figures: list[Figure] = []
+    failed = False
+    started = format_time(float(int(time.time())))
+    with start_broker("mosquitto") as broker:
+        for name in names:
+            print(f"measuring {name}", file=sys.stderr, flush=True)
+            try:
+                figures.extend(PARTS[name](broker, quick))
+            except EdgeAgentError as error:
+                failed = True
+                figures.append(Figure(part=name, name="failed", value=None, unit="", n=0, note=str(error)))
+    report = Report(version=edge_agent.__version__, machine=machine(), started=started, figures=tuple(figures))
+    return report, failed
+
+
+def machine() -> str:
+    """This machine in words: processor, how many of them may be used, system, interpreter."""
+    model = platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    if str(path) == "-":
+        sys.stdout.write(data.decode())
+    else:
+        path.write_bytes(data)
