@@ -14,7 +14,7 @@ _SCALE = float(np.arcsinh(Z_LIMIT))
 _MIN_SPREAD = 1e-300
 
 
-def normalise_window(values: NDArray[np.floating], level: NDArray[np.floating], spread: NDArray[np.floating]) -> NDArray[np.float32]:
+def normalise_window(values: NDArray[np.float64], level: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float32]:
     """Put raw windows on the usual scale of their streams: `asinh((x - level) / spread) / asinh(1000)`, clipped to [-1, 1].
 
     `values` has shape (n, WINDOW_READINGS), oldest first, the most recent reading last, in the stream's own unit; NaN marks
@@ -32,4 +32,5 @@ def normalise_window(values: NDArray[np.floating], level: NDArray[np.floating], 
     with np.errstate(over="ignore", invalid="ignore"):
         z = (np.asarray(values, dtype=np.float64) - level[:, None]) / np.maximum(spread, _MIN_SPREAD)[:, None]
         z = np.nan_to_num(z, nan=0.0, posinf=Z_LIMIT, neginf=-Z_LIMIT)
-        return (np.arcsinh(np.clip(z, -Z_LIMIT, Z_LIMIT)) / _SCALE).astype(np.float32)
+        scaled: NDArray[np.float32] = (np.arcsinh(np.clip(z, -Z_LIMIT, Z_LIMIT)) / _SCALE).astype(np.float32)
+        return scaled
