@@ -35,7 +35,7 @@ from edge_agent.messages import (
 from edge_agent.messages.times import format_time
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import Request
-from edge_agent.values import Closure, IncidentState, Message
+from edge_agent.values import Closure, IncidentState, Message, Summary
 
 POLL_S = 0.05
 """How often the link is asked for requests."""
@@ -59,6 +59,13 @@ class Closer(Protocol):
 
     def close_incident(self, closure: Closure) -> Future[bool]:
         """Ask for an incident to be closed. Raises `queue.Full`."""
+
+
+class Summaries(Protocol):
+    """Who keeps summaries; `edge_agent.journal.Journal` is one."""
+
+    def summary(self, incident_id: str) -> Summary | None:
+        """The latest summary of an incident. Raises StorageError."""
 
 
 class Desk:
@@ -199,7 +206,7 @@ def _unknown(desk: Desk, body: RequestBody) -> object:
     raise RequestError("unknown-command", f"known are {', '.join(sorted(COMMANDS))}")
 
 
-def short_incident(journal: Journal, stored: StoredIncident) -> dict[str, object]:
+def short_incident(journal: Summaries, stored: StoredIncident) -> dict[str, object]:
     """An incident in a list: what it is, what was said of it, what an operator said."""
     incident, summary = stored.incident, journal.summary(stored.incident.id)
     return {
@@ -224,7 +231,12 @@ def _one_incident(desk: Desk, wanted: object) -> object:
     stored = desk.journal.incident(wanted) if isinstance(wanted, str) else None
     if stored is None:
         raise RequestError("unknown-incident", f"{wanted}: there is no such incident in the journal")
-    summary = desk.journal.summary(stored.incident.id)
+    return full_incident(desk.journal, stored)
+
+
+def full_incident(journal: Summaries, stored: StoredIncident) -> dict[str, object]:
+    """An incident with all that is known of it."""
+    summary = journal.summary(stored.incident.id)
     return {
         "incident": incident_document(stored.incident),
         "summary": None if summary is None else summary_document(summary),

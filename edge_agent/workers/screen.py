@@ -165,7 +165,8 @@ class ScreenWorker:
             self._settled(work, known)
 
     def _settled(self, work: _Work, known: bool) -> None:
-        self._link.ack(work.arrivals)
+        if work.arrivals:
+            self._link.ack(work.arrivals)
         if work.closing is not None and work.closing.done.set_running_or_notify_cancel():
             work.closing.done.set_result(known)
         if work.messages:

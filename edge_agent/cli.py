@@ -1,0 +1,172 @@
+"""The command line: `edge-agent run | demo | check | status | incidents | explain | replay | bench`.
+
+Rules: what a command needs is imported when it runs, so that `--help` is quick; results go to standard output, what is
+wrong to standard error; exit codes are 0, 1 failed, 2 usage, 78 bad configuration (EX_CONFIG of sysexits.h). A closed pipe
+and Ctrl-C end a command quietly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import edge_agent
+from edge_agent.errors import ConfigError, EdgeAgentError
+
+if TYPE_CHECKING:
+    from edge_agent.config.settings import Settings
+
+FAILED = 1
+BAD_CONFIG = 78
+INTERRUPTED = 130
+DEFAULT_CONFIG = "/etc/edge-agent/edge-agent.yaml"
+OWN_OPTIONS = ("demo", "bench", "replay")
+"""Commands that read their own options."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Raises SystemExit(2) for wrong usage, as argparse does."""
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except ConfigError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return BAD_CONFIG
+    except EdgeAgentError as error:
+        print(f"edge-agent: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; the interpreter must not stumble over it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and argv[0] in OWN_OPTIONS:
+        return _own_options(argv[0], argv[1:])
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _own_options(command: str, argv: list[str]) -> int:
+    if command == "demo":
+        from edge_agent.demo.run import main as demo
+
+        return demo(argv)
+    if command == "bench":
+        from edge_agent.bench.run import main as bench
+
+        return bench(argv)
+    from edge_agent.replay import main as replay
+
+    return replay(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-agent", description=edge_agent.__doc__)
+    parser.add_argument("--version", action="version", version=f"edge-agent {edge_agent.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, command: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", "run the agent in the foreground until SIGTERM or Ctrl-C", _run)
+    _add_config(run)
+    add("demo", "show the agent at work on this host's own metrics and a simulated pump line (`demo --help`)")
+    check = add("check", "check a configuration file and print every problem as file:line:col: key: problem", _check)
+    check.add_argument("file", type=Path, help="the configuration file, usually " + DEFAULT_CONFIG)
+    status = add("status", "say how the agent is, whether it runs or not", _status)
+    incidents = add("incidents", "list the newest incidents with their sentences, or show one", _incidents)
+    incidents.add_argument("id", nargs="?", help="show this incident in full, as JSON")
+    incidents.add_argument("--limit", type=int, default=20, metavar="N", help="how many to list (20)")
+    incidents.add_argument("--state", choices=("open", "closed"), help="only these")
+    for sub in (status, incidents):
+        _add_config(sub)
+        sub.add_argument("--json", action="store_true", help="print JSON")
+    explain = add("explain", "write the sentences of an incident given as JSON, as published on incident/<id>", _explain)
+    explain.add_argument("file", help="the incident's JSON file; - for standard input")
+    explain.add_argument("--template", action="store_true", help="without the writer: the template's sentences")
+    explain.add_argument("--timezone", default="UTC", metavar="NAME", help="IANA time zone of the times in sentences (UTC)")
+    add("replay", "run detection over a recording in CSV, strictly online (`replay --help`)")
+    add("bench", "measure this machine (`bench --help`)")
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help=f"({DEFAULT_CONFIG})")
+
+
+def _settings(path: Path) -> Settings:
+    from edge_agent.config.load import load
+
+    return load(path, credentials_dir=os.environ.get("CREDENTIALS_DIRECTORY"))
+
+
+def _run(options: argparse.Namespace) -> int:
+    import faulthandler
+
+    from edge_agent.supervisor import run
+
+    # The service manager ends a hung service with SIGABRT: the log then says where each thread stood.
+    faulthandler.enable()
+    settings = _settings(options.config)
+    logging.basicConfig(level=settings.log_level.upper(), stream=sys.stderr, format=_log_format(os.environ))
+    return run(settings, options.config, os.environ)
+
+
+def _log_format(environ: Mapping[str, str]) -> str:
+    """Where the journal of the system keeps the time and the unit, they are not written twice."""
+    return (
+        "%(levelname)s %(name)s: %(message)s"
+        if "JOURNAL_STREAM" in environ
+        else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_agent.config.load import check
+
+    report = check(options.file, credentials_dir=os.environ.get("CREDENTIALS_DIRECTORY"))
+    for line in (*report.problems, *(f"{warning} (warning)" for warning in report.warnings)):
+        print(line)
+    if report.settings is None:
+        return BAD_CONFIG
+    routes = len(report.settings.routes)
+    print(f"{options.file}: OK, gateway {report.settings.gateway.id}, {routes} route{'' if routes == 1 else 's'}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from edge_agent.commands.show import show_status
+
+    return show_status(_settings(options.config), as_json=options.json)
+
+
+def _incidents(options: argparse.Namespace) -> int:
+    from edge_agent.commands.show import show_incident, show_incidents
+
+    settings = _settings(options.config)
+    if options.id is not None:
+        return show_incident(settings, options.id)
+    return show_incidents(settings, limit=options.limit, state=options.state, as_json=options.json)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from edge_agent.commands.explain_file import explain_file
+
+    return explain_file(options.file, options.timezone, template_only=options.template)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""The composition root: builds the agent's parts, starts them, feeds the watchdog, and stops them in order.
+
+Rules: every part is made here and handed what it needs; nothing else knows them all. The broker need not be there for
+the agent to be ready. A release that cannot be used costs sentences and kinds, never the service. Signals are taken
+synchronously by the main thread, so that no handler runs between two lines of another part; a second signal ends the
+process at once, which the journal survives. `WATCHDOG=1` is sent only while every worker is fresh.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.config.load import effective, json_schema
+from edge_agent.config.settings import Settings
+from edge_agent.decode.router import Router
+from edge_agent.detect.bank import DetectorBank
+from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
+from edge_agent.engines.memory import IncidentMemory
+from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.incidents import IncidentBook
+from edge_agent.journal import JOURNAL_NAME, Journal
+from edge_agent.messages import Topics, status_message
+from edge_agent.metrics import Metrics
+from edge_agent.mqtt import MqttLink
+from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener
+from edge_agent.systemd import Notifier, notifier_from, watchdog_interval_s
+from edge_agent.values import Message
+from edge_agent.workers.deliver import DeliverWorker
+from edge_agent.workers.explain import Engines, ExplainWorker
+from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker
+from edge_agent.workers.host import boot_id
+from edge_agent.workers.loop import Loop, Worker
+from edge_agent.workers.requests import Desk, RequestsWorker
+from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from edge_agent.workers.status_file import choose_path
+
+MEMORY_NAME = "memory.usearch"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WATCH_S = 1.0
+"""How often the workers' heartbeats are looked at."""
+STOP_S = 4.0
+"""All that a clean stop may take; what is not done then is done after the next start."""
+FAREWELL_S = 1.0
+"""The part of it that is kept for the goodbye to the broker."""
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """The parts of one running agent. Raises StorageError when the state folder cannot be used."""
+
+    def __init__(
+        self, settings: Settings, config_path: Path, environ: Mapping[str, str], clock: Clock, release_dir: Path = FACTORY
+    ) -> None:
+        self._clock = clock
+        self._metrics = Metrics()
+        self._topics = Topics(settings.mqtt.root, settings.gateway.id)
+        self._journal = _open_journal(settings, clock, self._metrics)
+        opened = _open_release(release_dir, self._metrics)
+        speaking = opened.speaking if opened is not None else TEMPLATE_ONLY
+        wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
+        self._link = MqttLink(
+            settings.mqtt,
+            settings.gateway.id,
+            [(route.topic, route.qos) for route in settings.routes],
+            will=status_message(self._topics, "offline"),
+            birth=self._birth,
+            clock=clock,
+            rng=random.Random(secrets.randbits(64)),
+            farewell=self._farewell,
+        )
+        screen = ScreenWorker(
+            link=self._link,
+            journal=self._journal,
+            core=_core(settings, self._topics, self._journal, _open_classifier(opened, self._metrics)),
+            topics=self._topics,
+            wakes=wakes,
+            metrics=self._metrics,
+            clock=clock,
+        )
+        explain = ExplainWorker(
+            journal=self._journal,
+            topics=self._topics,
+            release=speaking,
+            engines=_engines(settings, opened, self._journal),
+            zone=ZoneInfo(settings.writer.timezone),
+            wake=wakes.explain,
+            deliver=wakes.deliver,
+            metrics=self._metrics,
+            clock=clock,
+        )
+        self._health = HealthWorker(
+            link=self._link,
+            journal=self._journal,
+            about=_about(settings, self._topics, speaking.id, clock),
+            metrics=self._metrics,
+            clock=clock,
+        )
+        desk = Desk(
+            journal=self._journal,
+            health=self._health.health,
+            config_path=config_path,
+            credentials_dir=environ.get("CREDENTIALS_DIRECTORY"),
+            closer=screen,
+            remember=explain.remember,
+            clock=clock,
+        )
+        requests = RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=wakes.deliver, metrics=self._metrics)
+        deliver = DeliverWorker(link=self._link, journal=self._journal, wake=wakes.deliver, metrics=self._metrics)
+        self._stages = [self._stage(requests, screen), self._stage(explain), self._stage(deliver, self._health)]
+        """In the order in which they stop: what one still produces the next one takes."""
+
+    def start(self) -> None:
+        """Start the link and every worker."""
+        self._link.start()
+        for loop in self._loops():
+            loop.start()
+
+    def stale(self) -> list[str]:
+        """Names of the workers that make no progress; also raised as conditions."""
+        stale = []
+        for loop in self._loops():
+            name = loop.worker.name
+            if loop.fresh():
+                self._metrics.conditions.clear(f"worker {name}")
+            else:
+                stale.append(name)
+                self._metrics.conditions.set(f"worker {name}", f"no progress for {loop.age_s():.0f} s")
+        return stale
+
+    def status_line(self) -> str:
+        """One line for the service manager."""
+        levels = self._metrics.levels
+        connected = "connected" if self._link.connected else "not connected to the broker"
+        return f"{connected}; {levels.get('streams')} streams, {levels.get('open_incidents')} open incidents"
+
+    def stop(self) -> bool:
+        """Stop in order within `STOP_S`; False if a worker did not end, after which the process should end at once."""
+        deadline_s = self._clock.monotonic_s() + STOP_S
+        ended = True
+        for stop, loops in self._stages:
+            stop.set()
+            for loop in loops:
+                if not loop.join(deadline_s - FAREWELL_S - self._clock.monotonic_s()):
+                    _log.error("%s does not stop; what it held is taken up at the next start", loop.worker.name)
+                    ended = False
+        self._link.stop(max(0.2, deadline_s - self._clock.monotonic_s() - 0.5))
+        if ended:
+            self._journal.close()
+        return ended
+
+    def _birth(self) -> Sequence[Message]:
+        return self._health.retained()
+
+    def _farewell(self) -> Sequence[Message]:
+        return (status_message(self._topics, "stopped"),)
+
+    def _stage(self, *workers: Worker) -> tuple[threading.Event, list[Loop]]:
+        stop = threading.Event()
+        return stop, [Loop(worker, clock=self._clock, errors=self._metrics.errors, stop=stop) for worker in workers]
+
+    def _loops(self) -> list[Loop]:
+        return [loop for _, loops in self._stages for loop in loops]
+
+
+def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> int:
+    """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start."""
+    notifier, clock = notifier_from(environ), SystemClock()
+    # Blocked before any thread exists, so that every thread inherits it and only `sigtimedwait` below takes them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    agent = Agent(settings, config_path, environ, clock)
+    agent.start()
+    notifier.ready()
+    _log.info("ready: gateway %s, state in %s", settings.gateway.id, settings.state_dir)
+    watch(agent, notifier, watchdog_interval_s(environ, os.getpid()))
+    notifier.stopping()
+    _exit_at_once_on_next_signal()
+    _log.info("stopping")
+    if not agent.stop():
+        # A thread that does not end would also hold up the interpreter's own end.
+        logging.shutdown()
+        os._exit(1)
+    _log.info("stopped")
+    return 0
+
+
+def watch(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
+    """Look at the heartbeats and feed the watchdog until a stop signal comes."""
+    period_s = WATCH_S if watchdog_s is None else min(WATCH_S, watchdog_s / 3)
+    told = ""
+    reported: list[str] = []
+    while signal.sigtimedwait(STOP_SIGNALS, period_s) is None:
+        stale = agent.stale()
+        if not stale:
+            notifier.watchdog()
+        elif stale != reported:
+            _log.error("no progress in: %s; the watchdog is no longer fed", ", ".join(stale))
+        reported = stale
+        line = agent.status_line()
+        if line != told:
+            notifier.status(line)
+            told = line
+
+
+def _exit_at_once_on_next_signal() -> None:
+    def leave(number: int, frame: FrameType | None) -> None:
+        os._exit(128 + number)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, leave)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _open_journal(settings: Settings, clock: Clock, metrics: Metrics) -> Journal:
+    folder = Path(settings.state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be made: {error.strerror}; create it for the service's user or set state_dir"
+        ) from error
+    journal = Journal.open(folder / JOURNAL_NAME, settings.journal, clock)
+    opening = journal.opening
+    if opening.damage:
+        text = f"{opening.damage}; {opening.salvaged} rows were carried over, the damaged file is {opening.aside or 'gone'}"
+        metrics.conditions.set("journal repaired", text)
+        _log.error("the journal was damaged: %s", text)
+    return journal
+
+
+def _open_release(folder: Path, metrics: Metrics) -> OpenRelease | None:
+    try:
+        return open_release(folder)
+    except ReleaseError as error:
+        metrics.conditions.set("release", f"{error}; sentences are the template's")
+        _log.error("the release cannot be used, sentences are the template's: %s", error)
+        return None
+
+
+def _open_classifier(release: OpenRelease | None, metrics: Metrics) -> Classifier | None:
+    if release is None:
+        return None
+    try:
+        return release.open_classifier()
+    except ReleaseError as error:
+        metrics.conditions.set("classifier", f"{error}; anomalies keep their statistical kind")
+        _log.error("the classifier cannot be used, anomalies keep their statistical kind: %s", error)
+        return None
+
+
+def _core(settings: Settings, topics: Topics, journal: Journal, classifier: Classifier | None) -> Core:
+    router = Router(settings.routes, own_root=topics.base)
+    bank = DetectorBank(settings.detect, classifier)
+    # A salt of its own for each start: the sequence of ids begins anew, and one boot may see many starts.
+    book = IncidentBook(settings.incidents, salt=secrets.token_hex(16), open_incidents=journal.open_incidents())
+    return Core(Screener(router, bank, book), bank, book)
+
+
+def _engines(settings: Settings, release: OpenRelease | None, journal: Journal) -> Engines:
+    if release is None:
+        return Engines(None, None)
+    digest = release.manifest.components["classifier.tflite"].sha256
+    memory = partial(IncidentMemory.open, Path(settings.state_dir) / MEMORY_NAME, digest, journal.past_incidents)
+    writer = partial(release.open_writer, settings.writer.device) if settings.writer.enabled else None
+    return Engines(writer, memory)
+
+
+def _about(settings: Settings, topics: Topics, release: str, clock: Clock) -> About:
+    path, is_runtime = choose_path(settings.runtime_dir, settings.state_dir, settings.gateway.id)
+    return About(
+        topics=topics,
+        release=release,
+        boot_id=boot_id(),
+        started_s=clock.now_s(),
+        config=effective(settings),
+        schema=json_schema(),
+        state_dir=settings.state_dir,
+        status_path=path,
+        status_period_s=PERIOD_S if is_runtime else SELDOM_S,
+    )

@@ -1,0 +1,220 @@
+"""The explain worker with a real journal: whatever fails, each incident gets a sentence, and the journal knows it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from edge_agent import pipeline
+from edge_agent.confidence import FEATURES, ConfidenceRule
+from edge_agent.engines.memory import IncidentMemory
+from edge_agent.errors import EngineError, StorageError
+from edge_agent.journal import Journal
+from edge_agent.metrics import Metrics
+from edge_agent.pipeline import SIGNATURE_BYTES, SpeakingRelease, Writer
+from edge_agent.values import Closure, Draft, Evidence, Incident, PastIncident, Prompt, Summary
+from edge_agent.workers import explain as explain_module
+from edge_agent.workers.explain import MAX_WRITER_FAILURES, ClosedMemory, Engines, ExplainWorker
+from tests.unit.workers.parts import TOPICS, RefusingJournal, StepClock, open_journal
+from tests.writing import ONSET_S, anomaly, draft, incident
+
+GOOD = "at <at:0> , <stream:0> <moved:0> sharply to <peak:0> , against a usual <base:0> , and was back to normal after <for:0> ."
+SURE = ConfidenceRule(features=FEATURES, weights=(0.0,) * 4, intercept=2.0, threshold=0.5)
+RELEASE = SpeakingRelease("test-1", frozenset(w for w in GOOD.split() if not w.startswith("<")), SURE)
+SIGNATURE = bytes(range(1, SIGNATURE_BYTES + 1))
+
+
+class SayingWriter:
+    """Says the same to every prompt; fails as often as `failures` says."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Draft]:
+        if self.failures:
+            self.failures -= 1
+            raise EngineError("the runtime failed")
+        return [draft(GOOD) for _ in prompts]
+
+
+class FailingMemory:
+    def add(self, past: PastIncident) -> None:
+        raise EngineError("memory: index damaged")
+
+    def nearest(self, signature: bytes, before_s: float, asset: str = "") -> Evidence | None:
+        raise EngineError("memory: index damaged")
+
+    def save(self) -> None:
+        raise AssertionError("a memory that failed is not saved")
+
+
+def refuse_to_open() -> Writer:
+    raise EngineError("model.bin: damaged")
+
+
+class Bench:
+    """An explain worker and everything around it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        writer: Callable[[], Writer] | None = None,
+        memory: Callable[[], ClosedMemory] | None = None,
+    ) -> None:
+        self.journal = journal
+        self.refusing = RefusingJournal(journal)
+        self.metrics, self.clock = Metrics(), StepClock()
+        self.wake, self.deliver = threading.Event(), threading.Event()
+        self.worker = ExplainWorker(
+            journal=self.refusing.as_journal(),
+            topics=TOPICS,
+            release=RELEASE,
+            engines=Engines(writer, memory),
+            zone=UTC,
+            wake=self.wake,
+            deliver=self.deliver,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    def explain(self, *incidents: Incident) -> list[Summary]:
+        self.journal.record(incidents, [])
+        self.wake.set()
+        self.worker.step(0.0)
+        found = [self.journal.summary(each.id) for each in incidents]
+        assert None not in found
+        return [each for each in found if each is not None]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with open_journal(tmp_path) as opened:
+        yield opened
+
+
+def spike(number: int = 1, revision: int = 1, signature: bytes = b"") -> Incident:
+    return incident(anomaly(end_s=ONSET_S + 3, signature=signature), id=f"pump-3-{number}", revision=revision)
+
+
+def test_the_writers_sentence_is_journalled_and_queued_on_both_topics(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    (summary,) = bench.explain(spike())
+    assert (summary.route, summary.release, summary.reasons) == ("writer", "test-1", ())
+    assert "rose sharply to 7.25 mm/s" in summary.text
+    messages = [message for _, message in journal.outbox(0, 10)]
+    assert [message.topic for message in messages] == [TOPICS.summary, TOPICS.summary_of("pump-3-1")]
+    assert json.loads(messages[0].payload)["text"] == summary.text
+    assert bench.deliver.is_set()
+    assert journal.to_explain(10) == []
+    assert bench.metrics.routes.by_label() == {"writer": 1}
+
+
+def test_a_later_revision_is_explained_again_and_an_explained_one_is_not(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    bench.explain(spike())
+    assert bench.explain(spike(revision=2))[0].revision == 2
+    bench.wake.set()
+    assert not bench.worker.step(0.0)
+    assert bench.metrics.flow.get("summaries") == 2
+
+
+def test_an_event_that_was_missed_costs_time_only(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    bench.worker.step(0.0)
+    journal.record([spike()], [])
+    assert not bench.worker.step(0.0)
+    bench.clock.s += 60
+    assert bench.worker.step(0.0)
+    assert journal.to_explain(10) == []
+
+
+def test_a_writer_that_cannot_be_opened_leaves_the_template(journal: Journal) -> None:
+    bench = Bench(journal, refuse_to_open)
+    (summary,) = bench.explain(spike())
+    assert (summary.route, summary.verdict) == ("template", "local")
+    assert bench.metrics.fallbacks.get("writer-not-loaded") == 1
+    assert bench.metrics.conditions.current() == ("writer: model.bin: damaged; sentences are the template's",)
+
+
+def test_a_writer_that_fails_once_is_used_again(journal: Journal) -> None:
+    bench = Bench(journal, lambda: SayingWriter(failures=1))
+    first, second = bench.explain(spike(1), spike(2))
+    assert (first.route, second.route) == ("template", "writer")
+    assert bench.metrics.fallbacks.get("writer-failed") == 1
+    assert bench.metrics.conditions.current() == ()
+
+
+def test_a_writer_that_keeps_failing_is_given_up(journal: Journal) -> None:
+    writer = SayingWriter(failures=100)
+    bench = Bench(journal, lambda: writer)
+    summaries = bench.explain(*(spike(number) for number in range(6)))
+    assert {summary.route for summary in summaries} == {"template"}
+    assert writer.failures == 100 - MAX_WRITER_FAILURES
+    assert "given up" in bench.metrics.conditions.current()[0]
+
+
+def test_while_the_journal_refuses_the_incident_stays_to_be_explained(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    bench.refusing.refusals = 1
+    journal.record([spike()], [])
+    bench.wake.set()
+    with pytest.raises(StorageError):
+        bench.worker.step(0.0)
+    assert len(journal.to_explain(10)) == 1
+    assert bench.worker.step(0.0)
+    assert journal.to_explain(10) == []
+
+
+def test_an_incident_that_nothing_can_phrase_does_not_hold_up_the_next(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(each: Incident, *rest: object) -> Summary:
+        if each.id == "pump-3-1":
+            raise ZeroDivisionError("defect")
+        return pipeline.explain(each, *rest)  # type: ignore[arg-type]  # the same arguments
+
+    monkeypatch.setattr(explain_module, "explain", failing)
+    bench = Bench(journal)
+    journal.record([spike(1), spike(2)], [])
+    bench.wake.set()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            bench.worker.step(0.0)
+    bench.worker.step(0.0)
+    bare, usual = journal.summary("pump-3-1"), journal.summary("pump-3-2")
+    assert bare is not None
+    assert usual is not None
+    assert (bare.text, bare.reasons) == ("1 anomaly on pump-3.", ("explaining-failed",))
+    assert usual.route == "template"
+    assert "explaining-failed" not in usual.reasons
+
+
+def test_a_closed_incident_becomes_evidence_for_the_next_of_its_kind(journal: Journal, tmp_path: Path) -> None:
+    def open_memory() -> ClosedMemory:
+        return IncidentMemory.open(tmp_path / "memory", "digest", journal.past_incidents)
+
+    bench = Bench(journal, SayingWriter, open_memory)
+    before = replace(spike(1, signature=SIGNATURE), opened_s=ONSET_S - 86_400)
+    bench.explain(before)
+    closed = replace(before, state="closed", revision=2, closed_s=ONSET_S)
+    journal.close_incident(Closure(incident_id=before.id, cause="bearing wear", closed_s=ONSET_S), (), closed)
+    bench.worker.remember(before.id)
+    (summary,) = bench.explain(spike(2, signature=SIGNATURE))
+    assert summary.evidence is not None
+    assert (summary.evidence.incident_id, summary.evidence.cause) == (before.id, "bearing wear")
+    assert "bearing wear" in summary.text
+    bench.worker.finish()
+    assert (tmp_path / "memory.json").exists()
+
+
+def test_a_memory_that_fails_costs_the_evidence_only(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter, FailingMemory)
+    (summary,) = bench.explain(spike(1, signature=SIGNATURE))
+    assert (summary.route, summary.evidence) == ("writer", None)
+    assert bench.metrics.fallbacks.get("memory-failed") == 1
+    assert bench.metrics.conditions.current()[0].startswith("memory: ")
+    bench.worker.finish()

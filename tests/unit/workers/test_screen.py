@@ -1,0 +1,169 @@
+"""The screen worker with a real journal and real detection: what is acknowledged is durable, what is not durable waits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import StorageError
+from edge_agent.journal import Journal
+from edge_agent.metrics import Metrics
+from edge_agent.pipeline import Screened, Screener
+from edge_agent.values import Arrival, Closure
+from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from tests.unit.workers.parts import START_S, TOPICS, MemoryLink, RefusingJournal, StepClock, new_core, open_journal, readings
+
+
+class Bench:
+    """A screen worker and everything around it."""
+
+    def __init__(self, journal: Journal, core: Core) -> None:
+        self.refusing = RefusingJournal(journal)
+        self.journal = journal
+        self.link, self.metrics, self.clock = MemoryLink(), Metrics(), StepClock()
+        self.wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
+        self.worker = ScreenWorker(
+            link=self.link,
+            journal=self.refusing.as_journal(),
+            core=core,
+            topics=TOPICS,
+            wakes=self.wakes,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    def arrive(self, arrivals: list[Arrival]) -> None:
+        self.link.arrivals += arrivals
+        self.clock.s = max(self.clock.s, arrivals[-1].arrived_s)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with open_journal(tmp_path) as journal:
+        yield Bench(journal, new_core())
+
+
+def spiked(bench: Bench) -> str:
+    """Take in readings with one spike; the id of the incident that it opens."""
+    bench.arrive(readings(200, spike_at=190))
+    bench.worker.step(0.0)
+    return bench.journal.open_incidents()[0].id
+
+
+def test_a_quiet_batch_is_acknowledged_and_stores_nothing(bench: Bench) -> None:
+    bench.arrive(readings(100))
+    assert bench.worker.step(0.0)
+    assert len(bench.link.acked) == 100
+    assert bench.journal.counts().operations == 0
+    assert bench.metrics.flow.get("readings") == 100
+    assert bench.metrics.levels.get("streams") == 1
+    assert not bench.wakes.deliver.is_set()
+
+
+def test_a_spike_is_journalled_with_its_messages_before_it_is_acknowledged(bench: Bench) -> None:
+    durable: list[int] = []
+    bench.link.at_ack = lambda: durable.append(len(bench.journal.open_incidents()))
+    incident_id = spiked(bench)
+    assert durable == [1]
+    assert bench.wakes.explain.is_set()
+    assert bench.wakes.deliver.is_set()
+    messages = [message for _, message in bench.journal.outbox(0, 100)]
+    assert {message.topic for message in messages} == {TOPICS.anomaly("pump/level"), TOPICS.incident(incident_id)}
+    anomaly = json.loads(next(m.payload for m in messages if m.topic == TOPICS.anomaly("pump/level")))
+    assert (anomaly["stream"], anomaly["kind"], anomaly["observed"]) == ("pump/level", "spike", 500.0)
+    assert [incident.id for incident in bench.journal.to_explain(10)] == [incident_id]
+    assert bench.metrics.anomaly_latency.quantiles() is not None
+
+
+def test_while_the_journal_refuses_nothing_is_acknowledged_and_nothing_more_taken(bench: Bench) -> None:
+    bench.refusing.refusals = 2
+    bench.arrive(readings(200, spike_at=190))
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            bench.worker.step(0.0)
+        assert not bench.link.acked
+        assert bench.metrics.conditions.current() == ("journal: disk full",)
+        bench.link.arrivals = readings(5, first_mid=1_000, start_s=START_S + 300)
+    bench.worker.step(0.0)
+    assert len(bench.link.acked) == 205
+    assert bench.metrics.conditions.current() == ()
+    assert len(bench.journal.open_incidents()) == 1
+
+
+def test_an_incident_closes_when_its_stream_is_usual_again(bench: Bench) -> None:
+    incident_id = spiked(bench)
+    for minute in range(10):
+        bench.arrive(readings(60, start_s=START_S + 200 + 60 * minute))
+        bench.worker.step(0.0)
+    stored = bench.journal.incident(incident_id)
+    assert stored is not None
+    assert stored.incident.state == "closed"
+
+
+def test_what_cannot_be_read_is_counted_by_reason_and_acknowledged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bad = [Arrival(topic="s/pump/level", payload=b"not a number", arrived_s=START_S, qos=1, mid=n) for n in range(3)]
+    stray = Arrival(topic="elsewhere", payload=b"1", arrived_s=START_S, qos=1, mid=9)
+    bench.arrive([*bad, stray])
+    bench.worker.step(0.0)
+    assert bench.metrics.rejections.total() == 4
+    assert len(bench.metrics.rejections.by_label()) == 2
+    assert len(bench.link.acked) == 4
+    assert len(caplog.records) == 2
+
+
+def test_a_batch_whose_screening_fails_is_set_aside_and_not_tried_for_ever(tmp_path: Path) -> None:
+    class FailingOnce(Screener):
+        failed = False
+
+        def screen(self, arrivals: object, now_s: float) -> Screened:
+            if not self.failed:
+                self.failed = True
+                raise ZeroDivisionError("defect")
+            return Screened([], [], [], {}, 1)
+
+    with open_journal(tmp_path) as journal:
+        core = new_core()
+        bench = Bench(journal, Core(FailingOnce(core.screener._router, core.bank, core.book), core.bank, core.book))
+        bench.arrive(readings(10))
+        with pytest.raises(ZeroDivisionError):
+            bench.worker.step(0.0)
+        assert not bench.link.acked
+        bench.arrive(readings(1, first_mid=50))
+        bench.worker.step(0.0)
+        assert len(bench.link.acked) == 11
+        assert bench.metrics.rejections.by_label() == {"screening-failed": 10}
+
+
+def test_an_operators_closing_is_durable_when_it_is_answered(bench: Bench) -> None:
+    incident_id = spiked(bench)
+    closure = Closure(incident_id=incident_id, cause="valve stuck", note="", closed_s=bench.clock.s)
+    bench.refusing.refusals = 1
+    done = bench.worker.close_incident(closure)
+    with pytest.raises(StorageError):
+        bench.worker.step(0.0)
+    assert not done.done()
+    bench.worker.step(0.0)
+    assert done.result(0) is True
+    stored = bench.journal.incident(incident_id)
+    assert stored is not None
+    assert stored.incident.state == "closed"
+    assert stored.closure == closure
+    cleared = [message for _, message in bench.journal.outbox(0, 100) if message.topic == TOPICS.incident(incident_id)]
+    assert (cleared[-1].payload, cleared[-1].retain) == (b"", True)
+
+
+def test_closing_an_unknown_incident_is_answered_with_no(bench: Bench) -> None:
+    done = bench.worker.close_incident(Closure(incident_id="none", cause="x", closed_s=START_S))
+    bench.worker.step(0.0)
+    assert done.result(0) is False
+
+
+def test_finish_takes_in_what_has_arrived_and_lets_nobody_wait(bench: Bench) -> None:
+    bench.arrive(readings(200, spike_at=190))
+    bench.worker.finish()
+    assert len(bench.link.acked) == 200
+    assert len(bench.journal.open_incidents()) == 1
