@@ -203,6 +203,10 @@ class IncidentMemory:
     def _load(self) -> str:
         """Load the cache; the answer says why it was not, or is empty when it was."""
         try:
+            # A named pipe in the place of a file would never end.
+            absent = [each.name for each in (self._sidecar_path, self._path) if not each.is_file()]
+            if absent:
+                return f"no {absent[0]}"
             with self._sidecar_path.open("rb") as file:
                 text = file.read(MAX_SIDECAR_BYTES)
             sidecar = msgspec.json.decode(text, type=_Sidecar)
@@ -212,8 +216,6 @@ class IncidentMemory:
             with self._path.open("rb") as file:
                 # One byte more than expected is enough to see that the file is too long.
                 blob = file.read(sidecar.index_bytes + 1)
-        except FileNotFoundError as error:
-            return f"no {Path(str(error.filename)).name}"
         except OSError as error:
             return f"cache not readable: {error.strerror or error}"
         except (msgspec.DecodeError, UnicodeDecodeError):

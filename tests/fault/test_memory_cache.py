@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def replace_with_folder(path: Path) -> None:
     path.mkdir()
 
 
+def replace_with_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def replace_with_loop(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
@@ -105,8 +111,9 @@ def replace_with_loop(path: Path) -> None:
         lambda path: path.write_bytes(b"[" * 4000),
         replace_with_folder,
         replace_with_loop,
+        replace_with_pipe,
     ],
-    ids=["deleted", "empty", "garbage", "nested", "folder", "link-loop"],
+    ids=["deleted", "empty", "garbage", "nested", "folder", "link-loop", "pipe"],
 )
 def test_a_file_that_is_not_what_it_was(
     cache: Path, expected: list[Evidence | None], which: str, damage: Callable[[Path], object]

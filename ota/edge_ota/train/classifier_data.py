@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -197,40 +197,37 @@ def draw_case(rng: Generator, kind: str) -> Case:
     match kind:
         case "spike" | "dip":
             width = int(_log_uniform(rng, 1.0, SPIKE_READINGS_MAX + 1))
-            onset, size = _onset(rng, 1), _log_uniform(rng, 6.0, 300.0) * (1.0 if kind == "spike" else -1.0)
+            size = _log_uniform(rng, 6.0, 300.0) * (1.0 if kind == "spike" else -1.0)
         case "shift":
-            onset, size = _onset(rng, 3), _log_uniform(rng, 3.0, 300.0) * sign
+            size = _log_uniform(rng, 3.0, 300.0) * sign
         case "drift":
             onset, width = int(rng.integers(-64, 44)), int(rng.integers(20, 128))
             size = _log_uniform(rng, 3.0, 40.0) * sign * max(1.0, width / (WINDOW_READINGS - onset))
         case "stuck":
-            # Coarse steps repeat by themselves: only a longer repetition tells.
-            onset = _onset(rng, 16 if background.name == "quantised" else 6)
             size = float(rng.uniform(1.0, 6.0)) * sign if rng.random() < 0.3 else 0.0
         case "noise":
-            onset, size = _onset(rng, 5), _log_uniform(rng, 2.5, 20.0)
+            size = _log_uniform(rng, 2.5, 20.0)
     earlier = float(rng.uniform(4.0, 20.0)) * sign if kind != "normal" and rng.random() < 0.1 else 0.0
+    if kind not in ("normal", "drift"):
+        onset = _onset(rng, _seen_min(kind, background))
     return Case(kind=kind, background=background, onset=onset, size=size, width=width, shape=float(rng.random()), earlier=earlier)
 
 
 def twin_case(rng: Generator, case: Case) -> Case:
-    """The same event met again: up to three readings earlier, sizes some 12 % other, another phase of the season."""
-    background = Background(
-        name=case.background.name,
-        texture=case.background.texture,
-        period=case.background.period,
-        phase=float(rng.random()),
-    )
-    onset = case.onset if case.kind == "normal" else max(-WINDOW_READINGS, case.onset - int(rng.integers(0, 4)))
-    size = case.size * float(np.exp(rng.normal(0.0, 0.12)))
-    return Case(
-        kind=case.kind,
-        background=background,
-        onset=onset,
-        size=size,
-        width=case.width,
-        shape=case.shape,
-        earlier=case.earlier,
+    """The same event met again: sizes some 12 % other, another phase of the season, seen sooner or later after its onset.
+
+    Half of the twins are seen within three readings of the case's own age, half at any age at which the agent asks, because
+    an incident that has just opened is compared with past ones that were seen to their end.
+    """
+    at_any_age = rng.random() < 0.5
+    onset = max(-WINDOW_READINGS, case.onset - int(rng.integers(0, 33 if at_any_age and case.kind == "drift" else 4)))
+    if at_any_age and case.kind not in ("normal", "drift"):
+        onset = _onset(rng, _seen_min(case.kind, case.background))
+    return structs.replace(
+        case,
+        background=structs.replace(case.background, phase=float(rng.random())),
+        onset=0 if case.kind == "normal" else onset,
+        size=case.size * float(np.exp(rng.normal(0.0, 0.12))),
     )
 
 
@@ -281,6 +278,14 @@ def normalise(recordings: list[Recording]) -> NDArray[np.float32]:
 
 def _log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _seen_min(kind: str, background: Background) -> int:
+    """Abnormal readings without which the kind cannot be told."""
+    if kind == "stuck":
+        # Coarse steps repeat by themselves: only a longer repetition tells.
+        return 16 if background.name == "quantised" else 6
+    return {"shift": 3, "noise": 5}.get(kind, 1)
 
 
 def _onset(rng: Generator, seen_min: int) -> int:
