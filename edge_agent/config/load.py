@@ -53,13 +53,16 @@ def load(path: Path, *, credentials_dir: str | None = None) -> Settings:
 
 
 def load_text(text: str | bytes, name: str = "<text>") -> Settings:
-    """The settings of one text, called `name` in messages. Raises ConfigError with every problem."""
+    """The settings of one text, called `name` in messages. Raises ConfigError with every problem.
+
+    A text may come from afar, so no file that it names is looked at: their paths stay as they are written.
+    """
     return _settings_of(check_text(text, name))
 
 
 def check(path: Path, *, credentials_dir: str | None = None) -> Report:
     """As `load`, but reports instead of raising, with warnings too."""
-    reading = _Reading(credentials_dir)
+    reading = _Reading(credentials_dir, looks_at_files=True)
     files = [path]
     try:
         files += sorted(one for one in (path.parent / DROP_IN_FOLDER).glob("*.yaml") if not one.name.startswith("."))
@@ -74,14 +77,14 @@ def check(path: Path, *, credentials_dir: str | None = None) -> Report:
 
 def check_text(text: str | bytes, name: str = "<text>") -> Report:
     """As `load_text`, but reports instead of raising, with warnings too."""
-    reading = _Reading(None)
+    reading = _Reading(None, looks_at_files=False)
     reading.add_text(text, name)
     return reading.report()
 
 
 def effective(settings: Settings) -> dict[str, Any]:
     """The settings in force as plain values for JSON. Secrets are paths, so none is in it; the user name is left out."""
-    values: dict[str, Any] = msgspec.to_builtins(settings)
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
     if settings.mqtt.username:
         values["mqtt"]["username"] = "(set)"
     return values
@@ -101,8 +104,9 @@ def _settings_of(report: Report) -> Settings:
 class _Reading:
     """One run over the files: what was read so far, and what was found."""
 
-    def __init__(self, credentials_dir: str | None) -> None:
+    def __init__(self, credentials_dir: str | None, *, looks_at_files: bool) -> None:
         self._credentials_dir = credentials_dir
+        self._looks_at_files = looks_at_files
         self._files: list[str] = []
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
@@ -123,6 +127,9 @@ class _Reading:
     def add_text(self, text: str | bytes, name: str) -> None:
         """Merge one text over what was read before."""
         self._files.append(name)
+        if len(text) > MAX_FILE_BYTES:
+            self.note(name, f"is longer than {MAX_FILE_BYTES} bytes")
+            return
         try:
             text = text.decode("utf-8") if isinstance(text, bytes) else text
         except UnicodeDecodeError as error:
@@ -151,7 +158,8 @@ class _Reading:
             self._problems += shape.problems
         else:
             self._problems += shape.problems
-            self._look_at_files(values, shape.places)
+            if self._looks_at_files:
+                self._look_at_files(values, shape.places)
             self._look_at_meaning(values, shape)
         order = {name: number for number, name in enumerate(self._files)}
         for found in (self._problems, self._warnings):
@@ -203,15 +211,12 @@ class _Reading:
 
 
 def _read_file(path: Path) -> bytes:
-    """The file's bytes. Raises OSError, also for what is no regular file or too long."""
+    """The file's bytes, one more than allowed at most. Raises OSError, also for what is no regular file."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: opening a FIFO would wait for ever
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is not a regular file")
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise OSError(f"it is longer than {MAX_FILE_BYTES} bytes")
-    return content
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _merged(under: Mapping, over: Mapping, key: str) -> Mapping:
