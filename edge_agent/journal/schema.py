@@ -74,8 +74,9 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS
 
 
 def shape(db: sqlite3.Connection) -> dict[str, str]:
-    """The definition of every table and index by name, to compare a file with what the migrations make."""
-    return dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
+    """The definition of every table and index by name, white space aside, to compare a file with what the migrations make."""
+    rows = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    return {str(name): " ".join(str(sql).split()) for name, sql in rows}
 
 
 def expected_shape(migrations: Sequence[Migration] = MIGRATIONS) -> dict[str, str]:

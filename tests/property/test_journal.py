@@ -1,0 +1,152 @@
+"""The journal against a model made of dictionaries: any sequence of calls, restarts and deliveries gives the same answers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge_agent.config.settings import JournalSettings
+from edge_agent.journal import Journal
+from edge_agent.values import Incident, IncidentState, Message, Summary
+from tests.journals import SetClock, closure, incident, message, open_journal, summary
+
+SETTINGS = JournalSettings(max_bytes=16 << 20, max_outbox=100_000, keep_incidents=100_000)
+NUMBERS = st.integers(0, 7)
+REVISIONS = st.integers(1, 4)
+TOPICS = st.sampled_from(("a", "b", "c"))
+STATES: st.SearchStrategy[IncidentState] = st.sampled_from(("open", "closed"))
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """`incidents`, `summaries`, `causes` by id; `queue` is what waits, oldest first; `taken` what a reader holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.journal: Journal = open_journal(self.folder / "journal.db", SETTINGS, SetClock())
+        self.order: list[str] = []
+        self.incidents: dict[str, Incident] = {}
+        self.summaries: dict[str, Summary] = {}
+        self.causes: dict[str, str] = {}
+        self.queue: list[Message] = []
+        self.handed_out: list[Message] = []
+        self.taken: list[tuple[int, Message]] = []
+        self.after = 0
+        self.serial = 0
+
+    def teardown(self) -> None:
+        self.journal.close()
+        shutil.rmtree(self.folder)
+
+    def queued(self, topic: str, supersedes: bool) -> Message:
+        """A message of unique content, and the model's queue with it."""
+        self.serial += 1
+        sent = message(topic, str(self.serial), supersedes)
+        places = [k for k, m in enumerate(self.queue) if supersedes and m.supersedes and m.topic == topic]
+        if places and not any(self.queue[places[-1]] is m for m in self.handed_out):
+            self.queue[places[-1]] = sent
+        else:
+            self.queue.append(sent)
+        return sent
+
+    @rule(number=NUMBERS, revision=REVISIONS, state=STATES, topic=TOPICS, supersedes=st.booleans())
+    def record(self, number: int, revision: int, state: IncidentState, topic: str, supersedes: bool) -> None:
+        one = incident(number, revision, state, bytes([number] * 32))
+        self.journal.record([one], [self.queued(topic, supersedes)])
+        known = self.incidents.get(one.id)
+        if known is None:
+            self.order.append(one.id)
+        if known is None or revision > known.revision:
+            self.incidents[one.id] = one
+
+    @rule(number=NUMBERS, revision=REVISIONS, topic=TOPICS)
+    def explain(self, number: int, revision: int, topic: str) -> None:
+        one = summary(number, revision, f"Text {self.serial}.")
+        explained = self.summaries.get(one.incident_id)
+        if explained is not None and explained.revision > revision:
+            self.journal.record_summary(one, [message(topic, "ignored")], "critical")
+            return
+        self.journal.record_summary(one, [self.queued(topic, True)], "critical")
+        if one.incident_id in self.incidents:
+            self.summaries[one.incident_id] = one
+
+    @rule(number=NUMBERS, cause=st.sampled_from(("", "wear", "leak")))
+    def close_by_operator(self, number: int, cause: str) -> None:
+        known = f"i-{number:06d}" in self.incidents
+        assert self.journal.close_incident(closure(number, cause)) == known
+        if known:
+            self.causes[f"i-{number:06d}"] = cause
+
+    @rule(limit=st.integers(1, 5))
+    def take(self, limit: int) -> None:
+        got = self.journal.outbox(self.after, limit)
+        if got:
+            self.after = got[-1][0]
+            self.taken += got
+        for _, sent in got:
+            self.handed_out.append(next(m for m in self.queue if m == sent))
+
+    @precondition(lambda self: self.taken)
+    @rule(count=st.integers(1, 5))
+    def acknowledge(self, count: int) -> None:
+        done, self.taken = self.taken[:count], self.taken[count:]
+        self.journal.delivered([number for number, _ in done])
+        for _, sent in done:
+            self.queue.remove(sent)
+
+    @rule()
+    def reconnect(self) -> None:
+        self.after, self.taken = 0, []
+
+    @rule()
+    def restart(self) -> None:
+        self.journal.close()
+        self.journal = open_journal(self.folder / "journal.db", SETTINGS, SetClock())
+        assert not self.journal.opening.damage
+        self.after, self.taken, self.handed_out = 0, [], []
+
+    @invariant()
+    def answers_are_the_models(self) -> None:
+        ordered = [self.incidents[i] for i in self.order]
+        stored = self.journal.incidents(100)
+        assert [s.incident for s in stored] == ordered[::-1]
+        assert self.journal.open_incidents() == [i for i in ordered if i.state == "open"]
+        for one in stored:
+            found = self.summaries.get(one.incident.id)
+            assert self.journal.summary(one.incident.id) == found
+            assert one.explained_revision == (found.revision if found else None)
+            assert (one.closure.cause if one.closure else None) == self.causes.get(one.incident.id)
+        assert self.journal.to_explain(100) == [
+            i for i in ordered if i.id not in self.summaries or self.summaries[i.id].revision < i.revision
+        ]
+        past = [(p.incident_id, p.cause) for p in self.journal.past_incidents()]
+        assert past == [(i.id, self.causes[i.id]) for i in ordered if i.state == "closed" and self.causes.get(i.id)]
+
+    @invariant()
+    def counts_are_the_models(self) -> None:
+        # Reading with a number above all does not hand anything out.
+        assert self.journal.outbox(1 << 60, 1) == []
+        counts = self.journal.counts()
+        acknowledged = counts.outbox - len(self.queue)
+        assert 0 <= acknowledged <= 100, "delivered messages may stand in the file for a moment"
+        assert counts.incidents == len(self.order)
+        assert counts.dropped == counts.failed_commits == 0
+
+    @rule()
+    def everything_that_waits_in_order(self) -> None:
+        got = self.journal.outbox(0, 1000)
+        assert [m for _, m in got] == self.queue
+        self.handed_out = list(self.queue)
+        numbers = [number for number, _ in got]
+        assert numbers == sorted(set(numbers))
+
+
+TestJournal = JournalMachine.TestCase
+TestJournal.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
