@@ -109,9 +109,6 @@ class IncidentBook:
             group.active_at_s = self._elapsed_s
         elif incident_id in self._groups:
             self._revise(self._groups[incident_id], anomaly)
-        elif anomaly.end_s is not None and self._is_live(anomaly):
-            self._untrack(anomaly.stream)
-            self._remember_ended(anomaly.key, incident_id)
 
     def _revise(self, group: OpenIncident, anomaly: Anomaly) -> None:
         anomaly = self._one_live_a_stream(anomaly)
@@ -165,7 +162,6 @@ class IncidentBook:
 
     def _track(self, incident_id: str, span: Span, anomaly: Anomaly) -> None:
         if anomaly.end_s is None:
-            self._ended.pop(anomaly.key, None)
             holds = anomaly.kind not in SENSOR_KINDS
             self._live[anomaly.stream] = LiveAnomaly(anomaly.onset_s, incident_id, span, holds)
             span.holding += holds

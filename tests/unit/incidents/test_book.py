@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.config.settings import IncidentSettings
 from edge_agent.incidents import SITE, IncidentBook
@@ -130,6 +131,7 @@ def test_an_anomaly_that_comes_back_to_life_keeps_the_incident_open() -> None:
     assert revived.anomalies[0].end_s is None
     assert incidents.tick(START_S + 200) == []
     incidents.update([anomaly(end=210)], START_S + 210)
+    assert incidents.tick(START_S + 269) == []
     assert one(incidents.tick(START_S + 271)).anomaly_count == 1
 
 
@@ -238,6 +240,8 @@ def test_while_too_many_are_open_the_site_takes_in_the_rest_however_slowly_they_
     assert len(incidents.open) == 6
     keep_last(incidents.tick(START_S + 4_300), last)
     assert sum(incident.anomaly_count for incident in last.values()) == 40
+    assert incidents.close(incidents.open[0].id, START_S + 4_301)
+    assert one(incidents.update([anomaly("asset-99/x", onset=4_302)], START_S + 4_302)).asset == "asset-99"
 
 
 def test_memory_does_not_grow_with_the_number_of_anomalies() -> None:
@@ -262,6 +266,9 @@ def test_memory_does_not_grow_with_the_number_of_anomalies() -> None:
         tracemalloc.stop()
     # By then all that is remembered was allocated while it was traced; from there on the new takes the place of the old.
     assert after_40_000 < after_20_000 * 1.1 + 100_000
+    # An update of the first anomaly, forgotten among the ended ones but still listed, is an update all the same.
+    listed = next(incident for incident in incidents.open if not incident.storm).anomalies[0]
+    incidents.update([replace(listed, end_s=1.0)], 60)
     assert sum(incident.anomaly_count for incident in incidents.tick(3_600)) == 60_000
 
 
@@ -321,6 +328,15 @@ def test_a_restored_incident_that_was_open_for_too_long_closes_at_once() -> None
     after = IncidentBook(SETTINGS, "another", before.open)
     closed = one(after.tick(START_S + 86_400))
     assert (closed.state, closed.anomalies[0].end_s) == ("closed", START_S)
+
+
+def test_a_restored_incident_goes_on_counting_from_what_it_had_counted() -> None:
+    settings = IncidentSettings(max_listed_anomalies=4)
+    before = book(settings)
+    before.update([anomaly(f"pump-1/s{n}", onset=n, end=n, score=0.5 + n / 100) for n in range(20)], START_S + 20)
+    after = IncidentBook(settings, "another", before.open)
+    incident = one(after.update([anomaly("pump-1/other", onset=25, score=0.9)], START_S + 25))
+    assert (incident.anomaly_count, incident.stream_count, incident.severity) == (21, 21, 0.9)
 
 
 def test_a_restored_site_incident_takes_in_the_next_storm_and_closed_ones_are_left_out() -> None:
