@@ -16,7 +16,6 @@ import select
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -29,7 +28,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.errors import LinkError
-from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request
+from edge_agent.mqtt.credentials import read_password, tls_context
+from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request, own_topic
 from edge_agent.mqtt.outgoing import LOST, Outgoing, Waker
 from edge_agent.mqtt.pace import Canary
 from edge_agent.values import Arrival, Message
@@ -42,11 +42,12 @@ CONNECT_TIMEOUT_S = 10.0
 """For the TCP and TLS handshakes, each."""
 READ_BURST = 256
 """Packets read between two looks at everything else."""
+MAX_REMAINING_BYTES = 268_435_455
+"""The largest packet that MQTT can express (MQTT 5.0, section 1.5.5)."""
+HEADER_BYTES = 64
+"""More than what a PUBLISH holds beside topic, payload and correlation data."""
 FILTERS_A_PACKET = 8
 """Topic filters in one SUBSCRIBE; some hosted brokers refuse more."""
-OUTPUTS = frozenset({"status", "health", "info", "anomaly", "incident", "summary", "escalation", "update", "response"})
-"""What the agent itself publishes under `<root>/<gateway>/`; ignored when a wide filter brings it back."""
-
 log = logging.getLogger(__name__)
 
 
@@ -84,6 +85,7 @@ class Connection:
         self.end_reason = ""
         self.received = 0
         self.max_in_flight = MAX_IN_FLIGHT
+        self._max_message_bytes = MAX_REMAINING_BYTES
         self._around = around
         self._confirmed = 0
         self._unacknowledged = 0
@@ -130,17 +132,12 @@ class Connection:
         self._poll.register(self._around.waker.fileno(), select.POLLIN)
 
     def _authenticate(self) -> None:
-        """Read certificates and password anew, so that renewed ones are used from the next connection on."""
-        settings, tls = self._around.settings, self._around.settings.tls
+        settings = self._around.settings
         if settings.username:
-            password = Path(settings.password_file).read_text("utf-8").rstrip("\r\n") if settings.password_file else None
-            self._client.username_pw_set(settings.username, password)
-        if tls is not None:
-            context = ssl.create_default_context(cafile=tls.ca_file)
-            if tls.cert_file:
-                context.load_cert_chain(tls.cert_file, tls.key_file)
-            self._client.tls_set_context(context)
-            self._client.tls_insecure_set(tls.insecure_skip_hostname)
+            self._client.username_pw_set(settings.username, read_password(settings))
+        if settings.tls is not None:
+            self._client.tls_set_context(tls_context(settings.tls))
+            self._client.tls_insecure_set(settings.tls.insecure_skip_hostname)
 
     def _connect_properties(self) -> Properties:
         settings = self._around.settings
@@ -196,10 +193,10 @@ class Connection:
 
     def settle(self) -> None:
         """After the end: everything under way that the broker did not confirm is lost."""
+        self._around.outgoing.end()
         for token in self._tokens.values():
             self._resolve(token, LOST)
-        for token, _ in self._around.outgoing.next_of(self.session):
-            self._resolve(token, LOST)
+        self._around.outgoing.drop()
 
     # ---- turns -----------------------------------------------------------------------------------------------------
 
@@ -221,7 +218,7 @@ class Connection:
             self._read()
         around.inbox.announce()
         self._acknowledge()
-        for token, message in around.outgoing.next_of(self.session):
+        for token, message in around.outgoing.queued():
             self.send(token, message)
         if client.want_write():
             client.loop_write()
@@ -250,6 +247,11 @@ class Connection:
     def send(self, token: int, message: Message) -> None:
         """Publish; the token, if it is not 0, is resolved with the outcome."""
         properties: Properties | None = None
+        wire_bytes = HEADER_BYTES + 3 * len(message.topic) + len(message.payload) + len(message.response_correlation)
+        if wire_bytes > self._max_message_bytes:  # the broker would end the connection, and again when it is sent again
+            log.warning("mqtt: %s: %d bytes are more than the broker takes", message.topic, len(message.payload))
+            self._resolve(token, "refused-packet-too-large")
+            return
         if self.is_v5 and message.response_correlation:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho left it without types
             properties.CorrelationData = message.response_correlation
@@ -333,15 +335,14 @@ class Connection:
     def _is_special(self, topic: str, message: MQTTMessage) -> bool:
         """Deal with what is not an ordinary arrival: too large, or on one of the agent's own topics."""
         around = self._around
-        head, _, rest = topic.removeprefix(around.own).partition("/") if topic.startswith(around.own) else ("", "", "")
+        kind, command = own_topic(topic, around.own)
         if len(message.payload) > around.settings.max_payload_bytes:
             self._put_aside(message, "too-large")
-        elif head == "canary" and not rest:
-            around.canary.heard(around.clock.monotonic_s())
-            self._put_aside(message, "")
-        elif head == "request" and rest:
-            self._on_request(rest, message)
-        elif head in OUTPUTS:
+        elif kind == "request":
+            self._on_request(command, message)
+        elif kind:
+            if kind == "canary":
+                around.canary.heard(around.clock.monotonic_s())
             self._put_aside(message, "")
         else:
             return False
@@ -375,6 +376,7 @@ class Connection:
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT + RESERVED_IN_FLIGHT)
         self.max_in_flight = max(1, min(MAX_IN_FLIGHT, receive_maximum - RESERVED_IN_FLIGHT))
+        self._max_message_bytes = getattr(properties, "MaximumPacketSize", MAX_REMAINING_BYTES)
         if resumed:
             around.inbox.redelivered_from = self.session
         # MQTT 5 can subscribe again without having retained messages sent again; 3.1.1 cannot, so only where it must.

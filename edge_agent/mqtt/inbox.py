@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -25,6 +26,20 @@ QUIET_S = 0.002
 """A batch is also ready when nothing came in for this long: brokers hold back until earlier messages are acknowledged."""
 
 _NEVER = 1 << 62
+_OUTPUTS = frozenset({"status", "health", "info", "anomaly", "incident", "summary", "escalation", "update", "response"})
+"""What the agent itself publishes under `<root>/<gateway>/`; ignored when a wide filter brings it back."""
+
+
+def own_topic(topic: str, own: str) -> tuple[Literal["request", "canary", "output", ""], str]:
+    """What a topic is to the agent whose own topics begin with `own`, and the command if it is a request."""
+    if not topic.startswith(own):
+        return "", ""
+    head, _, rest = topic.removeprefix(own).partition("/")
+    if head == "request" and rest:
+        return "request", rest
+    if head == "canary" and not rest:
+        return "canary", ""
+    return ("output", "") if head in _OUTPUTS else ("", "")
 
 
 class Request(Struct, frozen=True, gc=False):

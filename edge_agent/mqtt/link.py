@@ -131,6 +131,7 @@ class MqttLink:
     def stop(self, timeout_s: float = 3.0) -> bool:
         """Confirm what is under way, publish the farewell, disconnect. False if that took longer than `timeout_s`."""
         self._stop_by_s = self._clock.monotonic_s() + timeout_s
+        self._outgoing.end()
         self._stopping.set()
         self._waker.wake()
         if self._thread.is_alive():
@@ -159,10 +160,7 @@ class MqttLink:
 
         The token comes back once, from `published` or from `lost`.
         """
-        current = self._current
-        if current is None or self._stopping.is_set():
-            return None
-        token = self._outgoing.take(message, current.session, current.max_in_flight)
+        token = self._outgoing.take(message)
         if token is not None:
             self._waker.wake()
         return token
@@ -216,6 +214,7 @@ class MqttLink:
         self._subscribed = connection.subscribed
         self._connects += 1
         self._current = connection
+        self._outgoing.begin(connection.max_in_flight)
         self._connected.set()
 
     def _is_deaf(self, connection: Connection, now_s: float) -> bool:
@@ -231,11 +230,11 @@ class MqttLink:
     def _ended(self, connection: Connection) -> bool:
         """Settle a connection that is over. True if the next attempt should follow at once, in another protocol."""
         self._connected.clear()
+        connection.settle()  # before anything shows that the connection is over: its tokens are all known by then
         self._current = None
         self._received_before += connection.received
         reason = connection.end_reason or "lost"
         self._disconnects[reason] += 1
-        connection.settle()
         accepted_s = connection.accepted_s
         self._backoff.ended(0.0 if accepted_s is None else self._clock.monotonic_s() - accepted_s)
         log.info("mqtt: connection %d ended: %s", connection.session, reason)

@@ -47,14 +47,15 @@ class Waker:
 
 
 class Outgoing:
-    """Messages under way, with a token each."""
+    """Messages under way on the present connection, with a token each."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, int, Message]] = deque()
+        self._queue: deque[tuple[int, Message]] = deque()
         self._published: deque[int] = deque()
         self._lost: deque[tuple[int, str]] = deque()
         self._token = itertools.count(1)
         self._under_way = 0
+        self._limit = 0
         self._lock = threading.Lock()
         self._outcome = threading.Event()
 
@@ -62,24 +63,35 @@ class Outgoing:
         """Messages that the network thread has not looked at."""
         return len(self._queue)
 
-    def take(self, message: Message, session: int, limit: int) -> int | None:
-        """Queue a message for the connection `session`. Returns its token, or None if `limit` messages are under way."""
+    def begin(self, limit: int) -> None:
+        """A connection was accepted: from now on up to `limit` messages may be under way."""
         with self._lock:
-            if self._under_way >= limit:
+            self._limit = limit
+
+    def end(self) -> None:
+        """Nothing more is taken until the next `begin`. What is queued may still be sent, or is lost with `drop`."""
+        with self._lock:
+            self._limit = 0
+
+    def take(self, message: Message) -> int | None:
+        """Queue a message. Returns its token, or None: there is no connection, or too much is under way."""
+        with self._lock:
+            if self._under_way >= self._limit:
                 return None
             self._under_way += 1
             token = next(self._token)
-        self._queue.append((session, token, message))
+            self._queue.append((token, message))
         return token
 
-    def next_of(self, session: int) -> Iterator[tuple[int, Message]]:
-        """The queued messages of this connection, each with its token; those of earlier connections are lost."""
+    def queued(self) -> Iterator[tuple[int, Message]]:
+        """The queued messages, each with its token; whoever takes one from here resolves it."""
         while self._queue:
-            queued_for, token, message = self._queue.popleft()
-            if queued_for == session:
-                yield token, message
-            else:
-                self.resolve(token, LOST)
+            yield self._queue.popleft()
+
+    def drop(self) -> None:
+        """The connection is over: all that is queued is lost."""
+        for token, _ in self.queued():
+            self.resolve(token, LOST)
 
     def resolve(self, token: int, failure: str = "") -> None:
         """Report how a message fared; an empty `failure` means that it is published."""

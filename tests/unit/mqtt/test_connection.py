@@ -163,3 +163,21 @@ def test_a_message_that_cannot_be_published_is_lost_with_its_reason_and_later_on
         wait_until(lambda: b"edge/gw/health" in broker.sent_to_us[0])
         assert link.lost() == [(bad, "refused-invalid")]
         assert link.published() == [good]
+
+
+def test_a_message_larger_than_the_broker_takes_is_refused_here_and_the_connection_lives() -> None:
+    at_most_1000_bytes = b"\x20\x08\x00\x00\x05\x27\x00\x00\x03\xe8"
+    with ScriptedBroker([at_most_1000_bytes]) as broker, running(link_to(broker, protocol="5")) as link:
+        large = link.publish(Message(topic="edge/gw/info", payload=bytes(1_000), qos=0))
+        small = link.publish(Message(topic="edge/gw/info", payload=bytes(500), qos=0))
+        wait_until(lambda: link.published(0.1) == [small])
+        assert link.lost() == [(large, "refused-packet-too-large")]
+        assert link.connected
+
+
+def test_a_broker_that_takes_few_unconfirmed_messages_gets_no_more() -> None:
+    receive_maximum_10 = b"\x20\x06\x00\x00\x03\x21\x00\x0a"
+    with ScriptedBroker([receive_maximum_10]) as broker, running(link_to(broker, protocol="5")) as link:
+        tokens = [link.publish(Message(topic="edge/gw/info", payload=b"1")) for _ in range(20)]
+        assert 1 <= sum(token is not None for token in tokens) <= 10
+        link.stop(0.1)

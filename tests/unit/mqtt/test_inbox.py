@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from edge_agent.mqtt.inbox import MAX_UNACKNOWLEDGED, Inbox, Request
+import pytest
+
+from edge_agent.mqtt.inbox import MAX_UNACKNOWLEDGED, Inbox, Request, own_topic
 from edge_agent.values import Arrival
 
 
@@ -81,3 +83,22 @@ def test_requests_are_handed_out_once() -> None:
     inbox.requests.append(Request("status", b"{}", 1.0))
     assert [request.command for request in inbox.drain_requests()] == ["status"]
     assert inbox.drain_requests() == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("edge/gw/request/status", ("request", "status")),
+        ("edge/gw/request/", ("", "")),
+        ("edge/gw/request", ("", "")),
+        ("edge/gw/canary", ("canary", "")),
+        ("edge/gw/canary/x", ("", "")),
+        ("edge/gw/anomaly/pump/x", ("output", "")),
+        ("edge/gw/summary", ("output", "")),
+        ("edge/gw/sensor/x", ("", "")),
+        ("edge/gw-2/request/status", ("", "")),
+        ("plant/edge/gw/canary", ("", "")),
+    ],
+)
+def test_own_topics_are_told_from_readings(topic: str, expected: tuple[str, str]) -> None:
+    assert own_topic(topic, "edge/gw/") == expected

@@ -14,25 +14,39 @@ from edge_agent.values import Message
 MESSAGE = Message(topic="a", payload=b"1")
 
 
+def test_nothing_is_taken_without_a_connection() -> None:
+    outgoing = Outgoing()
+    assert outgoing.take(MESSAGE) is None
+    outgoing.begin(9)
+    assert outgoing.take(MESSAGE) == 1
+    outgoing.end()
+    assert outgoing.take(MESSAGE) is None
+
+
 def test_takes_no_more_than_the_limit_until_outcomes_make_room() -> None:
     outgoing = Outgoing()
-    tokens = [outgoing.take(MESSAGE, 1, 2) for _ in range(3)]
-    assert tokens == [1, 2, None]
+    outgoing.begin(2)
+    assert [outgoing.take(MESSAGE) for _ in range(3)] == [1, 2, None]
     outgoing.resolve(1)
-    assert outgoing.take(MESSAGE, 1, 2) == 3
+    assert outgoing.take(MESSAGE) == 3
 
 
-def test_messages_of_an_earlier_connection_are_lost_not_sent() -> None:
+def test_what_is_queued_when_a_connection_ends_is_lost_and_not_sent_on_the_next() -> None:
     outgoing = Outgoing()
-    old, new = outgoing.take(MESSAGE, 1, 9), outgoing.take(MESSAGE, 2, 9)
-    assert [token for token, _ in outgoing.next_of(2)] == [new]
-    assert outgoing.lost() == [(old, LOST)]
+    outgoing.begin(9)
+    token = outgoing.take(MESSAGE)
+    outgoing.end()
+    outgoing.drop()
+    outgoing.begin(9)
+    assert list(outgoing.queued()) == []
+    assert outgoing.lost() == [(token, LOST)]
 
 
 def test_waiting_for_outcomes_ends_with_a_published_or_a_lost_one() -> None:
     for failure in ("", "refused-not-authorized"):
         outgoing = Outgoing()
-        token = outgoing.take(MESSAGE, 1, 9)
+        outgoing.begin(9)
+        token = outgoing.take(MESSAGE)
         assert token is not None
         timer = threading.Timer(0.01, outgoing.resolve, (token, failure))
         timer.start()
@@ -43,15 +57,27 @@ def test_waiting_for_outcomes_ends_with_a_published_or_a_lost_one() -> None:
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=40), st.integers(1, 3))
-def test_every_token_comes_back_exactly_once(messages: list[tuple[int, bool]], session: int) -> None:
+@given(st.lists(st.sampled_from(["take", "send", "refuse", "reconnect"]), max_size=60))
+def test_every_token_comes_back_exactly_once_and_in_order_of_taking(steps: list[str]) -> None:
     outgoing = Outgoing()
-    taken = [token for number, _ in messages if (token := outgoing.take(MESSAGE, number, 1_000)) is not None]
-    for (token, _), (_, refused) in zip(list(outgoing.next_of(session)), messages, strict=False):
-        outgoing.resolve(token, "refused-quota-exceeded" if refused else "")
-    back = outgoing.published(0.0) + [token for token, _ in outgoing.lost()]
-    assert sorted(back) == taken
-    assert len(outgoing) == 0
+    outgoing.begin(5)
+    taken: list[int] = []
+    for step in steps:
+        if step == "take":
+            token = outgoing.take(MESSAGE)
+            taken += [token] if token is not None else []
+        elif step == "reconnect":
+            outgoing.end()
+            outgoing.drop()
+            outgoing.begin(5)
+        else:
+            for token, _ in outgoing.queued():
+                outgoing.resolve(token, "refused-quota-exceeded" if step == "refuse" else "")
+    outgoing.drop()
+    published, lost = outgoing.published(0.0), [token for token, _ in outgoing.lost()]
+    assert published == sorted(published)
+    assert lost == sorted(lost)
+    assert sorted(published + lost) == taken
 
 
 def test_the_waker_wakes_once_for_many_calls_and_again_after_it_was_cleared() -> None:
