@@ -296,6 +296,7 @@ class DetectorBank:
             score=min(1.0, max(0.5, 0.5 * lasted_s / limit_s)),
             observed=lasted_s,
             baseline=float(max(f[INTERVAL], f[GAP])),
+            ending="ongoing" if end_s is None else "returned",
             unit="s",
         )
 

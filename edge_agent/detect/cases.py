@@ -7,10 +7,11 @@ rules of thumb name the kind, and the failure is handed on as a rejection.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from edge_agent.detect import episodes, level, naming
@@ -44,13 +45,11 @@ from edge_agent.detect.state import (
 )
 from edge_agent.detect.window import normalise_window
 from edge_agent.errors import EngineError
-from edge_agent.values import Anomaly, Kind, Rejection
+from edge_agent.values import Anomaly, Ending, Kind, Rejection
 
 LOOKS = (4, 8, 16, 32, 64)
 """At these ages (readings since onset) an open anomaly is looked at again."""
 _ASKED_AT = (16, 32)
-_STAYED = 0.5
-"""An anomaly that ends this share of its peak away from where it began has changed the level."""
 
 
 class Case(Struct):
@@ -85,14 +84,17 @@ class Cases:
             if anomaly is not None:
                 tell[column] = anomaly
         for column in ended:
-            tell[column] = self._end(column, float(fields[CALM_TIME, column]))
+            if fields[CALM, column] >= episodes.CALM_READINGS:
+                tell[column] = self._end(column, float(fields[CALM_TIME, column]), "returned")
+            else:
+                tell[column] = self._end(column, float(fields[TIME, column]), "adopted")
         return tell
 
     def cut_off(self, column: int) -> Anomaly | None:
         """End a stream's open anomaly because nothing more is heard of it."""
         if column not in self._open:
             return None
-        return self._end(column, float(self._state.fields[TIME, column]))
+        return self._end(column, float(self._state.fields[TIME, column]), "unknown")
 
     def _ask(self, columns: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], bytes]]:
         if self._classifier is None or not columns:
@@ -129,23 +131,26 @@ class Cases:
             peak_size=float(f[PEAK_SIZE]),
         )
 
-    def _anomaly(self, column: int, case: Case | None, view: naming.View, kind: Kind, end_s: float | None) -> Anomaly:
+    def _anomaly(self, column: int, case: Case, view: naming.View, end: tuple[float, Ending] | None = None) -> Anomaly:
         f = self._state.fields[:, column]
-        measured = naming.measure(view, kind)
+        measured = naming.measure(view, case.kind)
+        onset_s = float(f[ONSET])
+        end_s = None if end is None else max(end[0], onset_s)
         return Anomaly(
             stream=self._state.names[column],
-            kind=kind,
+            kind=case.kind,
             direction=measured.direction,
-            onset_s=float(f[ONSET]),
-            peak_s=float(max(f[PEAK_TIME], f[ONSET])),
-            end_s=None if end_s is None else max(end_s, float(f[ONSET])),
+            onset_s=onset_s,
+            peak_s=min(max(float(f[PEAK_TIME]), onset_s), math.inf if end_s is None else end_s),
+            end_s=end_s,
+            ending="ongoing" if end is None else end[1],
             score=float(f[BEST]),
             observed=measured.observed,
             baseline=measured.baseline,
             unit=self._state.units[column],
             magnitude=measured.magnitude,
-            kind_confidence=1.0 if case is None else case.confidence,
-            signature=b"" if case is None else case.signature,
+            kind_confidence=case.confidence,
+            signature=case.signature,
         )
 
     def _begin(self, column: int, answer: tuple[NDArray[np.float32], bytes] | None) -> Anomaly:
@@ -153,7 +158,7 @@ class Cases:
         probabilities, signature = answer if answer is not None else (None, b"")
         kind, confidence = naming.settle(view, probabilities)
         case = Case(kind=kind, confidence=confidence, probabilities=probabilities, signature=signature, told=_NOTHING)
-        case.told = self._anomaly(column, case, view, kind, None)
+        case.told = self._anomaly(column, case, view)
         self._open[column] = case
         return case.told
 
@@ -163,20 +168,24 @@ class Cases:
             case.probabilities, case.signature = answer
         view = self._view(column)
         case.kind, case.confidence = naming.settle(view, case.probabilities)
-        anomaly = self._anomaly(column, case, view, case.kind, None)
+        anomaly = self._anomaly(column, case, view)
         if anomaly == case.told:
             return None
         case.told = anomaly
         return anomaly
 
-    def _end(self, column: int, calm_since_s: float) -> Anomaly:
+    def _end(self, column: int, end_s: float, ending: Ending) -> Anomaly:
         case = self._open.pop(column)
         f = self._state.fields[:, column]
+        window = self._state.windows(np.array([column]))
         view = self._view(column)
         case.kind, case.confidence = naming.settle(view, case.probabilities)
-        stayed = f[CALM] < episodes.CALM_READINGS
-        anomaly = self._anomaly(column, case, view, case.kind, float(f[TIME]) if stayed else calm_since_s)
-        window = self._state.windows(np.array([column]))
+        if ending == "returned" and naming.stayed_away(view, window[0, -episodes.CALM_READINGS :]):
+            # It is unremarkable because the prediction has become uncertain, not because it came back.
+            ending = "adopted"
+            if case.kind in ("spike", "dip"):
+                case.kind, view = "shift", structs.replace(view, since=window[0, -episodes.CALM_READINGS :])
+        anomaly = self._anomaly(column, case, view, (end_s, ending))
         self._rebase(f, window, adopt=bool(f[AGE] >= episodes.ADOPT_AFTER))
         f[CAUSE] = episodes.NONE
         f[CALM] = 0.0

@@ -23,6 +23,7 @@ LEAST_PROBABILITY = 0.5
 """The classifier's answer counts from here."""
 _LASTING: tuple[Kind, ...] = ("shift", "drift", "stuck", "noise")
 _ROUGHER = 1.5
+_LASTS = 0.3  # of the peak: an excursion that falls back below this is a spike with a slow end, not a shift
 _DIFFERENCE_TO_SIGMA = 2**-0.5
 _ABS_TO_SIGMA = 1.2533141373155001
 MOST_MAGNITUDE = 1e6
@@ -94,6 +95,12 @@ def bears_out(view: View, kind: str) -> bool:
     return abs(_moved(view)) >= 1.0
 
 
+def stayed_away(view: View, latest: Floats) -> bool:
+    """Have the latest readings kept more than half of the way from the expected level to the peak?"""
+    way = view.peak_value - view.expected
+    return view.cause not in (NOISE, STUCK) and (float(np.median(latest)) - view.expected) * np.sign(way) > 0.5 * abs(way)
+
+
 def by_rule(view: View) -> Kind:
     """The kind by rule of thumb."""
     if view.cause == STUCK:
@@ -106,7 +113,7 @@ def by_rule(view: View) -> Kind:
         return "noise"
     if view.repeats >= SHORT_READINGS and moved < 3.0:
         return "stuck"
-    if moved >= 1.0:
+    if moved >= 1.0 and moved >= _LASTS * view.peak_size:
         return "drift" if _ramps(view) else "shift"
     return "noise" if view.cause == NOISE else peak
 
