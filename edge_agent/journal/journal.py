@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -26,7 +25,7 @@ from edge_agent.journal.reader import Reader, as_past
 from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
 from edge_agent.journal.rows import incident_row, message_row, seal_closure, seal_summary
 from edge_agent.journal.store import Store
-from edge_agent.journal.trouble import storage_error
+from edge_agent.journal.trouble import DAMAGE_ERRORS, storage_error
 from edge_agent.values import Closure, Incident, IncidentState, Message, PastIncident, Summary
 
 COMMIT_TIMEOUT_S: Final = 30.0
@@ -63,7 +62,7 @@ class Journal:
             try:
                 ledger = Ledger()
                 ledger.load(db)
-            except sqlite3.Error as error:
+            except DAMAGE_ERRORS as error:
                 db.close()
                 raise storage_error(error, name, "opening") from error
         except BaseException:

@@ -21,7 +21,7 @@ from edge_agent.journal.records import OpeningReport
 from edge_agent.journal.salvage import finish_swap, salvage
 from edge_agent.journal.schema import APPLICATION_ID, MIGRATIONS, Migration, connect_writer, expected_shape, migrate, shape
 from edge_agent.journal.store import suspect_path
-from edge_agent.journal.trouble import is_environment, primary_code, storage_error
+from edge_agent.journal.trouble import DAMAGE_ERRORS, is_environment, primary_code, storage_error
 
 
 class _DamagedError(Exception):
@@ -83,15 +83,15 @@ def _open_whole(path: str, max_bytes: int, migrations: Sequence[Migration]) -> t
             _check(db, len(migrations))
         version = migrate(db, migrations)
         _check_shape(db, migrations)
-    except (_DamagedError, sqlite3.Error) as error:
+    except (_DamagedError, *DAMAGE_ERRORS) as error:
         if db is not None:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
-        if isinstance(error, sqlite3.Error):
-            if _is_machines_fault(error, path):
-                raise storage_error(error, path, "opening") from error
-            raise _DamagedError(str(error)) from error
-        raise
+        if isinstance(error, _DamagedError):
+            raise
+        if isinstance(error, sqlite3.Error) and _is_machines_fault(error, path):
+            raise storage_error(error, path, "opening") from error
+        raise _DamagedError(str(error)) from error
     return db, None if new else version
 
 

@@ -26,7 +26,7 @@ from edge_agent.journal.rows import (
     past_incident,
     read_text,
 )
-from edge_agent.journal.trouble import is_damage, storage_error
+from edge_agent.journal.trouble import DAMAGE_ERRORS, is_damage, storage_error
 from edge_agent.values import Incident, IncidentState, Message, PastIncident, Summary
 
 _PAGE_ROWS: Final = 256
@@ -154,7 +154,7 @@ class Reader:
         try:
             with self._connection() as db:
                 return db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except DAMAGE_ERRORS as error:
             if is_damage(error):
                 self._on_damage()
             raise storage_error(error, self._path, "reading") from error

@@ -86,7 +86,7 @@ class Opener(Generic[_T]):
             return Unusable("unreadable-row")
         try:
             return self._decoder.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Unusable("unreadable-row")
 
 

@@ -21,7 +21,7 @@ from edge_agent.journal.reader import connect_reader
 from edge_agent.journal.rows import Unusable, open_closure, open_incident, open_message, open_summary
 from edge_agent.journal.schema import connect_writer, migrate
 from edge_agent.journal.store import suspect_path
-from edge_agent.journal.trouble import storage_error
+from edge_agent.journal.trouble import DAMAGE_ERRORS, storage_error
 
 KEPT_ASIDE: Final = 2
 _MAX_PROBES: Final = 200_000
@@ -72,7 +72,9 @@ def finish_swap(path: str) -> str:
         return ""
     aside = f"{path}.damaged-{max(_aside_numbers(path), default=0) + 1}"
     try:
-        # The log goes first: a log without its database would be taken for the new file's.
+        # The log goes first: a log without its database would be taken for the new file's. Reading may have left an empty one.
+        if os.path.lexists(path + "-wal") and not os.path.getsize(path + "-wal"):
+            os.unlink(path + "-wal")
         for suffix in ("-wal", ""):
             if os.path.lexists(path + suffix):
                 os.replace(path + suffix, aside + suffix)
@@ -122,7 +124,7 @@ def _read(table: str, row: tuple[Any, ...], target: sqlite3.Connection) -> objec
 
 def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """The counts of what was given up earlier."""
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(*DAMAGE_ERRORS):
         rows = source.execute("SELECT count, bytes, first_s, last_s, reason FROM drops WHERE count > 0").fetchall()
         target.executemany("UPDATE drops SET count = ?, bytes = ?, first_s = ?, last_s = ? WHERE reason = ?", rows)
 
@@ -148,7 +150,7 @@ def _readable(source: sqlite3.Connection, table: str, columns: Sequence[str]) ->
 
 
 def _until_fault(source: sqlite3.Connection, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(*DAMAGE_ERRORS):
         yield from source.execute(query, values)
 
 

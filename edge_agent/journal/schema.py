@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from edge_agent.journal.records import DropReason
 from edge_agent.journal.rows import read_text
+from edge_agent.journal.trouble import DAMAGE_ERRORS
 
 APPLICATION_ID: Final = 0x45646A6C
 """`Edjl`: marks a SQLite file as this journal."""
@@ -56,7 +57,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
-    """Bring a database to the newest version; returns the version it had. Raises sqlite3.Error; each step is all or nothing."""
+    """Bring a database to the newest version; returns the version it had. Raises `DAMAGE_ERRORS`; each step is all or nothing."""
     before = int(db.execute("PRAGMA user_version").fetchone()[0])
     for version, statements in enumerate(migrations[before:], start=before + 1):
         db.execute("BEGIN IMMEDIATE")
@@ -66,7 +67,7 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {version}")
             db.execute("COMMIT")
-        except sqlite3.Error:
+        except DAMAGE_ERRORS:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
@@ -90,7 +91,7 @@ def expected_shape(migrations: Sequence[Migration] = MIGRATIONS) -> dict[str, st
 
 
 def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
-    """A connection for the writer thread: WAL, every commit synced, size limited. Raises sqlite3.Error.
+    """A connection for the writer thread: WAL, every commit synced, size limited. Raises `DAMAGE_ERRORS`.
 
     `max_bytes` is for the database and its log together; the log gets an eighth of it, at most 4 MiB, and is folded in then.
     """
@@ -108,7 +109,7 @@ def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
         db.execute(f"PRAGMA wal_autocheckpoint = {log_bytes // page_bytes}")
         db.execute(f"PRAGMA journal_size_limit = {log_bytes}")
         db.execute(f"PRAGMA max_page_count = {(max_bytes - log_bytes) // page_bytes}")
-    except sqlite3.Error:
+    except DAMAGE_ERRORS:
         db.close()
         raise
     return db

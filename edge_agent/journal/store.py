@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from edge_agent.errors import StorageError
 from edge_agent.journal.ledger import Ledger
 from edge_agent.journal.operations import Operations
-from edge_agent.journal.trouble import disk_is_full, is_damage, is_environment, primary_code, storage_error
+from edge_agent.journal.trouble import DAMAGE_ERRORS, disk_is_full, is_damage, is_environment, primary_code, storage_error
 
 Operation: TypeAlias = Callable[[Operations], object]
 
@@ -46,7 +46,7 @@ class Store:
             try:
                 results = self._commit(group)
             except (sqlite3.Error, ValueError, OverflowError) as caught:
-                # The binding reports text or integers that SQLite cannot hold as UnicodeError or OverflowError.
+                # The binding reports text or integers that SQLite cannot hold as UnicodeEncodeError or OverflowError.
                 error = caught
                 self._rollback()
                 if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL and self._make_room():
@@ -86,7 +86,7 @@ class Store:
             return
         try:
             self._commit([])
-        except sqlite3.Error:
+        except DAMAGE_ERRORS:
             self._rollback()
 
     def _rollback(self) -> None:
@@ -97,12 +97,13 @@ class Store:
         self._ledger.rollback()
 
     def _failed(self, group: Sequence[Operation], error: sqlite3.Error | ValueError | OverflowError) -> list[object]:
-        environment = isinstance(error, sqlite3.Error) and (is_environment(error) or is_damage(error))
-        if len(group) > 1 and not environment:
+        damage = not isinstance(error, OverflowError) and is_damage(error)
+        environment = isinstance(error, sqlite3.Error) and is_environment(error)
+        if len(group) > 1 and not damage and not environment:
             return [result for operation in group for result in self.transact([operation])]
-        if isinstance(error, sqlite3.Error):
-            if is_damage(error):
-                self.suspect()
+        if damage:
+            self.suspect()
+        if isinstance(error, DAMAGE_ERRORS):
             failure = storage_error(error, self._path, "writing")
         else:
             failure = StorageError(f"{self._path}: a value cannot be stored: {error}; correct the text it came from")
@@ -125,7 +126,7 @@ class Store:
             while self._free_pages() < target and self._delete_slice():
                 pass
             return self._free_pages() > before
-        except sqlite3.Error:
+        except DAMAGE_ERRORS:
             self._rollback()
             return False
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from edge_agent.errors import StorageError
 
+DAMAGE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: the binding cannot decode a message in which SQLite quotes damaged bytes."""
+
 _ADVICE: dict[int, str] = {
     sqlite3.SQLITE_FULL: "it is at its limit and all that it holds must stay (open, unexplained or undelivered incidents);"
     " raise journal.max_bytes",
@@ -37,8 +40,10 @@ def primary_code(error: sqlite3.Error) -> int:
     return _code(error) & 0xFF
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | ValueError) -> bool:
     """True if the error means that the file's content is wrong."""
+    if not isinstance(error, sqlite3.Error):
+        return isinstance(error, UnicodeDecodeError)
     return primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or _code(error) in _LOST_CONTENT
 
 
@@ -56,9 +61,9 @@ def disk_is_full(path: str) -> bool:
     return stat.f_bavail * stat.f_frsize < _DISK_FULL_BYTES
 
 
-def storage_error(error: sqlite3.Error, path: str, doing: str) -> StorageError:
+def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: str, doing: str) -> StorageError:
     """`error` as a StorageError that says what failed, where, and what to do."""
-    code = primary_code(error)
+    code = primary_code(error) if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_CORRUPT
     advice = _ADVICE.get(code, "this is a defect of edge-agent; please report it")
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and disk_is_full(path):
         advice = _DISK_FULL
