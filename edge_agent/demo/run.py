@@ -66,6 +66,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N|max",
         help="times the recording's own pace; without it, 20 rows a second",
     )
+    parser.add_argument(
+        "--broker",
+        choices=("auto", "mosquitto", "embedded"),
+        default="auto",
+        help="which one to start: the mosquitto of this machine, else the embedded one (auto)",
+    )
     parser.add_argument("--plain", action="store_true", help="no colours and no line that is overwritten")
     return parser.parse_args(argv)
 
@@ -74,7 +80,7 @@ def _perform(options: argparse.Namespace, screen: Screen) -> int:
     line = PumpLine(seed=options.seed, length_s=options.duration or LONGEST_S)
     recording = Recording(options.replay, options.speed) if options.replay else None
     source: Source = recording or LiveSource(line, HostMetrics())
-    with Stage.build(source.units(), screen.progress) as stage:
+    with Stage.build(source.units(), screen.progress, options.broker) as stage:
         started_s = _wait_until_ready(stage)
         screen.progress("")
         screen.say(_welcome(stage, recording))

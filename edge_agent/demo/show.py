@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from typing import TextIO
+from typing import Any, TextIO
 
 from msgspec import Struct
 
@@ -37,9 +37,10 @@ class Board:
     def __init__(self, base: str, started_s: float) -> None:
         self._base = base + "/"
         self._started_s = started_s
-        self._texts: dict[str, str] = {}
+        self._wordings: dict[str, str] = {}
         self._open: dict[str, float] = {}
         self._anomalies: dict[tuple[str, float], Found] = {}
+        self._problems: set[str] = set()
         self.streams_known = 0
         self.sentences = 0
         self.incidents = 0
@@ -65,10 +66,16 @@ class Board:
             elif head == "summary" and rest:
                 return self._summary(document, now_s)
             elif head == "health":
-                self.streams_known = int(document["streams"])
+                return self._health(document, now_s)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             return [Line(f"{_clock(now_s)}  {topic}: cannot be read: {error!r}", RED)]
         return []
+
+    def _health(self, document: dict[str, Any], now_s: float) -> list[Line]:
+        self.streams_known = int(document["streams"])
+        problems = {str(problem) for problem in document["problems"]}
+        new, self._problems = sorted(problems - self._problems), problems
+        return [Line(f"{_clock(now_s)}  the agent reports: {problem}", RED) for problem in new]
 
     def _anomaly(self, document: dict[str, object], now_s: float) -> None:
         stream, onset_s = str(document["stream"]), parse_time(document["onset"]) - self._started_s
@@ -91,9 +98,11 @@ class Board:
 
     def _summary(self, document: dict[str, object], now_s: float) -> list[Line]:
         incident, text = str(document["incident"]), str(document["text"])
-        if self._texts.get(incident) == text:
+        # The same sentence with a newer number is not worth another look; it is published all the same.
+        wording = str(document["skeleton"]) or text
+        if self._wordings.get(incident) == wording:
             return []
-        self._texts[incident] = text
+        self._wordings[incident] = wording
         self.sentences += 1
         confidence = document["confidence"]
         by = f"route {document['route']}, confidence {float(str(confidence)):.2f}, release {document['release']}"

@@ -15,16 +15,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.settings import MqttSettings
-from edge_agent.demo.broker import Broker, start_broker
+from edge_agent.demo.broker import Broker, BrokerKind, start_broker
 from edge_agent.errors import EdgeAgentError, LinkError
 from edge_agent.messages import Topics
 from edge_agent.mqtt import MqttLink
 from edge_agent.values import Arrival, Message
 
 GATEWAY = "demo"
+AGENT = (sys.executable, "-m", "edge_agent")
+"""The command `edge-agent` of this very installation."""
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 10.0
@@ -64,12 +67,14 @@ class Stage:
 
     @staticmethod
     @contextlib.contextmanager
-    def build(units: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Stage]:
+    def build(
+        units: Mapping[str, str], say: Callable[[str], None], kind: BrokerKind | Literal["auto"] = "auto"
+    ) -> Iterator[Stage]:
         """Start everything; stop it when the block ends. Raises LinkError or AgentEndedError, with what to do."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-demo-")))
             say("starting a broker")
-            broker = stack.enter_context(start_broker())
+            broker = stack.enter_context(start_broker(kind))
             link = _connect(broker)
             stack.callback(link.stop)
             say("starting the agent: it loads its models")
@@ -113,7 +118,7 @@ def _connect(broker: Broker) -> MqttLink:
 
 def _start_agent(stack: contextlib.ExitStack, config: Path, log: Path) -> subprocess.Popen[bytes]:
     output = stack.enter_context(log.open("wb"))
-    command = (sys.executable, "-m", "edge_agent", "run", "--config", str(config))
+    command = (*AGENT, "run", "--config", str(config))
     # A session of its own, so that Ctrl-C in the terminal reaches the demo alone, which then stops the agent in order.
     agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     stack.callback(_stop_agent, agent)

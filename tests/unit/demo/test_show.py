@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 
 from edge_agent.demo.show import BOLD, Board, Line, Screen
@@ -34,7 +35,8 @@ OPEN = Incident(
     anomaly_count=1, stream_count=1, severity=0.9,
 )  # fmt: skip
 SUMMARY = Summary(
-    incident_id="i-1", revision=1, text="The flow of pump-1 fell.", skeleton="", slots=(), confidence=0.97, route="writer",
+    incident_id="i-1", revision=1, text="The flow of pump-1 fell.", skeleton="The <stream> fell.",
+    slots=(), confidence=0.97, route="writer",
     verdict="local", reasons=(), release="r-1", written_s=START_S + 21, asset="pump-1",
 )  # fmt: skip
 
@@ -65,6 +67,10 @@ def test_a_sentence_is_shown_once_with_its_route_and_confidence(board: Board) ->
     assert "route writer, confidence 0.97, release r-1" in shown
     assert shown.count("fell") == 1, "it is published on two topics and shown for one"
     assert take(board, summary_messages(TOPICS, SUMMARY)) == []
+    newer = msgspec.structs.replace(SUMMARY, revision=2, text="The flow of pump-1 fell further.")
+    assert take(board, summary_messages(TOPICS, newer)) == [], "the same wording with newer facts"
+    other = msgspec.structs.replace(newer, skeleton="The <stream> fell and came back.")
+    assert take(board, summary_messages(TOPICS, other)) != []
 
 
 def test_an_anomaly_is_kept_with_its_first_time_and_its_latest_kind(board: Board) -> None:
@@ -79,6 +85,15 @@ def test_health_says_how_many_streams_are_known(board: Board) -> None:
     health = Health(version="1", release="r", boot_id="b", started_s=START_S, time_s=START_S, streams=21)
     take(board, (health_message(TOPICS, health),))
     assert board.streams_known == 21
+    assert take(board, (health_message(TOPICS, health),)) == []
+
+
+def test_what_the_agent_reports_of_itself_is_shown_once_while_it_lasts(board: Board) -> None:
+    ill = Health(version="1", release="r", boot_id="b", started_s=START_S, time_s=START_S, problems=("journal: full",))
+    assert "the agent reports: journal: full" in take(board, (health_message(TOPICS, ill),))[0]
+    assert take(board, (health_message(TOPICS, ill),)) == []
+    take(board, (health_message(TOPICS, msgspec.structs.replace(ill, problems=())),))
+    assert take(board, (health_message(TOPICS, ill),)) != []
 
 
 @pytest.mark.parametrize("payload", [b"{", b"[]", b"{}", b'{"id": 1}', b'"text"', b"\xff", b'{"stream": "a", "onset": "never"}'])

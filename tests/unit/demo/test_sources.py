@@ -10,11 +10,14 @@ from edge_agent.demo.sources import HOST_INTERVAL_S, RATE_HZ, LiveSource
 def test_the_line_catches_up_and_the_host_is_read_once() -> None:
     source = LiveSource(PumpLine(seed=1, pumps=2), HostMetrics())
     messages = source.due(2.0)
+    assert source.readings_each() == 21
     pumps = [topic for topic, _ in messages if "/pump-" in topic]
     assert len(pumps) == 10 * int(2.0 * RATE_HZ + 1)
-    assert [topic for topic, _ in messages].count("sensors/host/load") == 1
+    assert [topic for topic, _ in messages].count("sensors/host/memory") == 1
     assert source.due(2.0) == []
-    assert source.readings_each() == 21
+    later = [topic for half_s in range(5, 25) for topic, _ in source.due(half_s / 2)]
+    assert later.count("sensors/host/memory") == 20
+    assert later.count("sensors/host/load") == 2, "the kernel computes it every 5 s only"
 
 
 def test_it_says_when_there_is_more() -> None:
