@@ -15,7 +15,7 @@ import logging
 import select
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -68,7 +68,7 @@ class Surroundings:
     outgoing: Outgoing
     waker: Waker
     canary: Canary
-    refused: dict[str, str]
+    refused: dict[str, str] = field(default_factory=dict)
     """Topic filter to the broker's reason for refusing the subscription."""
 
 

@@ -81,7 +81,6 @@ class MqttLink:
             outgoing=self._outgoing,
             waker=self._waker,
             canary=self._canary,
-            refused={},
         )
         self._connected = threading.Event()
         self._stopping = threading.Event()
