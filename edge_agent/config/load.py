@@ -91,8 +91,13 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of the configuration file, draft 2020-12."""
-    return {"$schema": SCHEMA_ID, "title": "edge-agent configuration", **msgspec.json.schema(Settings)}
+    """JSON Schema of the configuration file, draft 2020-12. A section may be empty, as in the file."""
+    schema = msgspec.json.schema(Settings)
+    properties: dict[str, Any] = schema["$defs"]["Settings"]["properties"]
+    for name, section in properties.items():
+        if "$ref" in section or section.get("type") == "array":
+            properties[name] = {"anyOf": [section, {"type": "null"}]}
+    return {"$schema": SCHEMA_ID, "title": "edge-agent configuration", **schema}
 
 
 def _settings_of(report: Report) -> Settings:

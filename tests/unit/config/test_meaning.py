@@ -108,7 +108,7 @@ def test_what_is_allowed(values: dict[str, Any]) -> None:
 
 def test_several_findings_come_together() -> None:
     problems, warnings = look(
-        {"mqtt": {"host": "", "root": "", "port": 8883}, "routes": [{"topic": "##", **JSON}, {"topic": "a+", **JSON}]}
+        {"mqtt": {"host": " ", "root": "", "port": 8883}, "routes": [{"topic": "##", **JSON}, {"topic": "a+", **JSON}]}
     )
     assert [key for key, _ in problems] == ["mqtt.host", "mqtt.root", "routes[0].topic", "routes[1].topic"]
     assert [key for key, _ in warnings] == ["mqtt.port"]
