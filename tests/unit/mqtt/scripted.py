@@ -29,6 +29,10 @@ def publish(topic: bytes, payload: bytes, qos: int = 0, mid: int = 1, retain: bo
     return bytes([0x30 | qos << 1 | retain]) + length(len(body)) + body
 
 
+class Closing(bytes):
+    """A script after which the broker closes the connection."""
+
+
 class ScriptedBroker:
     """Answers the CONNECT of the n-th connection with the n-th script, the last one for all later; None closes at once.
 
@@ -73,7 +77,7 @@ class ScriptedBroker:
             if script is None:
                 return
             peer.sendall(script)
-            while not self._ending.is_set():
+            while not self._ending.is_set() and not isinstance(script, Closing):
                 try:
                     more = peer.recv(65_536)
                 except (TimeoutError, ConnectionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from edge_agent.mqtt import MqttLink
 from edge_agent.values import Message
 from tests.mqtt_client import wait_until
 from tests.mqtt_links import drain_until, new_link, running, settings_for
-from tests.unit.mqtt.scripted import CONNACK, CONNACK_V5, ScriptedBroker, publish
+from tests.unit.mqtt.scripted import CONNACK, CONNACK_V5, Closing, ScriptedBroker, publish
 
 GOOD = publish(b"plant/1", b"42")
 
@@ -181,3 +182,24 @@ def test_a_broker_that_takes_few_unconfirmed_messages_gets_no_more() -> None:
         tokens = [link.publish(Message(topic="edge/gw/info", payload=b"1")) for _ in range(20)]
         assert 1 <= sum(token is not None for token in tokens) <= 10
         link.stop(0.1)
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_garbage_from_the_broker_never_ends_the_link(version: str) -> None:
+    rng = random.Random(20)
+    accepted = CONNACK_V5 if version == "5" else CONNACK
+    good = accepted + (b"\x30\x0a\x00\x07plant/1\x00" if version == "5" else b"\x30\x09\x00\x07plant/1")
+    garbage: list[bytes | None] = []
+    for number in range(40):
+        noise = rng.randbytes(rng.randrange(1, 60))
+        if number % 4 == 3:  # a sound packet with one byte changed, which gets further into the decoder than noise does
+            sound = bytearray(good[len(accepted) :])
+            sound[rng.randrange(len(sound))] = rng.randrange(256)
+            noise = bytes(sound)
+        garbage.append(Closing((accepted if number % 2 else b"") + noise))
+    with ScriptedBroker([*garbage, good]) as broker:
+        with running(link_to(broker, protocol=version, backoff_min_s=0.001, backoff_max_s=0.001), connect=False) as link:
+            wait_until(lambda: link.session > len(garbage), what="the end of all broken connections")
+            assert [item.topic for item in drain_until(link, 1)][-1] == "plant/1"
+            assert link.connected
+            assert "internal-error" not in link.counters.disconnects
