@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 import edge_agent
 from edge_agent.clock import Clock
@@ -96,9 +97,12 @@ class HealthWorker:
         return (status_message(self._about.topics, "online"), self._latest, *self._lasting)
 
     def health(self) -> Health:
-        """How the agent is now; any thread. A journal that cannot be read is a problem among others."""
+        """How the agent is now; any thread. A journal that cannot be read is a problem among others.
+
+        Whether there is a connection is left out: whoever hears this over MQTT knows that there is one.
+        """
         about, metrics, counters = self._about, self._metrics, self._link.counters
-        problems = [*metrics.conditions.current(), *self._link_problems(counters)]
+        problems = [*metrics.conditions.current(), *_refused(counters)]
         queues = {"arrivals": self._link.queued}
         drops = {**counters.dropped}
         for reason, count in metrics.rejections.by_label().items():
@@ -130,7 +134,8 @@ class HealthWorker:
     def step(self, timeout_s: float) -> bool:
         """Publish the health when it is due or its problems changed; write the status file when that is due."""
         now_s = self._clock.monotonic_s()
-        problems = (*self._metrics.conditions.current(), *self._link_problems(self._link.counters))
+        connection = () if self._link.connected else ("mqtt: not connected to the broker",)
+        problems = (*connection, *self._metrics.conditions.current(), *_refused(self._link.counters))
         if problems == self._told and now_s - self._published_s < PERIOD_S:
             self._pause.wait(timeout_s)
             return False
@@ -141,7 +146,7 @@ class HealthWorker:
         self._link.publish(self._latest)
         if changed or now_s - self._written_s >= self._about.status_period_s:
             self._written_s = now_s
-            self._write(health)
+            self._write(replace(health, problems=(*connection, *health.problems)))
         return True
 
     def finish(self) -> None:
@@ -164,13 +169,6 @@ class HealthWorker:
         )
         write_status(self._about.status_path, status)
 
-    def _link_problems(self, counters: LinkCounters) -> list[str]:
-        problems = [] if self._link.connected else ["mqtt: not connected to the broker"]
-        return problems + [
-            f"mqtt: the broker refuses the subscription {topic}: {reason}"
-            for topic, reason in sorted(counters.refused_subscriptions.items())
-        ]
-
     def _counts(self, counters: LinkCounters) -> dict[str, int]:
         metrics = self._metrics
         return {
@@ -182,6 +180,13 @@ class HealthWorker:
             "messages_received": counters.received,
             "connects": counters.connects,
         }
+
+
+def _refused(counters: LinkCounters) -> list[str]:
+    return [
+        f"mqtt: the broker refuses the subscription {topic}: {reason}"
+        for topic, reason in sorted(counters.refused_subscriptions.items())
+    ]
 
 
 def _quantiles(reservoir: Reservoir) -> dict[str, float]:
