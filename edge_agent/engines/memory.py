@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
@@ -166,7 +166,7 @@ class IncidentMemory:
     def _sidecar_path(self) -> Path:
         return self._path.with_name(self._path.name + ".json")
 
-    def _ranked(self, signature: bytes) -> list[tuple[int, float]]:
+    def _ranked(self, signature: bytes) -> Iterator[tuple[int, float]]:
         """Every remembered number with its similarity, the most similar first.
 
         The scan is exhaustive (`exact`): at `INCIDENTS_MAX` it takes milliseconds, once an incident, and its answer does
@@ -174,10 +174,8 @@ class IncidentMemory:
         """
         query = np.frombuffer(signature, dtype=np.int8)
         found = _native("searching", lambda: self._index.search(query, len(self._past), exact=True, threads=1))
-        return [
-            (int(number), round(1.0 - float(distance), SIMILARITY_DIGITS))
-            for number, distance in zip(found.keys, found.distances, strict=True)
-        ]
+        for number, distance in zip(found.keys, found.distances, strict=True):
+            yield int(number), round(1.0 - float(distance), SIMILARITY_DIGITS)
 
     def _insert(self, incidents: list[PastIncident]) -> None:
         """Put incidents whose numbers are not in the index into it."""
