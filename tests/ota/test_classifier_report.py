@@ -53,6 +53,12 @@ def test_a_classifier_that_always_says_normal(held_out: DataSet) -> None:
         assert all(np.isnan(share) or share == 0.0 for share in shares[1:])
 
 
+def test_likeness_is_measured_between_kinds_however_many_events_there_are() -> None:
+    many = make_data(22, 400 * len(CLASSES))
+    report = evaluate(Told(many.labels, 0.9), many)
+    assert report.floors["0.1%"] == (0.0, 1.0)
+
+
 def test_the_table_says_all_of_it(held_out: DataSet) -> None:
     table = as_table(evaluate(Told(held_out.labels, 0.999), held_out))
     assert "140 held-out cases, 100.0% right" in table

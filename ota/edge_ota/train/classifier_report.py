@@ -17,6 +17,7 @@ AGE_BANDS: tuple[tuple[int, int], ...] = ((1, 4), (5, 15), (16, 31), (32, WINDOW
 """Abnormal readings in the window, inclusive: just opened, young, asked again after 16, asked again after 32."""
 QUANTILES = (0.01, 0.05, 0.5)
 FALSE_MATCH_SHARES = (0.05, 0.01, 0.001)
+COMPARED_EVENTS = 2_000
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -100,7 +101,8 @@ def _likeness(
     events = labels != CLASSES.index("normal")
     first, second = _unit(answers.signatures[events]), _unit(twins.signatures[events])
     same = (first * second).sum(axis=1)
-    some = slice(None, None, max(1, len(first) // 2_000))
+    # The first ones hold all kinds alike; all pairs of all events would be too many.
+    some = slice(None, COMPARED_EVENTS)
     different = (first[some] @ second[some].T)[labels[events][some][:, None] != labels[events][some][None, :]]
     quantiles = {f"{q:g}": float(np.quantile(same, q)) for q in QUANTILES}
     floors = {}
