@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from edge_agent.journal.opening import open_database
+from edge_agent.journal.records import DropReason
 from edge_agent.journal.schema import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -82,6 +84,18 @@ def test_migrations_run_in_order_once_and_keep_rows(version_1: Path) -> None:
     assert report.version_before == 3
     assert not report.damage
     db.close()
+
+
+def test_the_formats_page_names_every_table_column_and_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "formats" / "journal.md").read_text(encoding="utf-8")
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(db)
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    columns = [name for table in tables for (name,) in db.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+    missing = [word for word in (*tables, *columns, *get_args(DropReason)) if f"`{word}`" not in page]
+    assert not missing
+    assert str(APPLICATION_ID) in page
+    assert f"| {len(MIGRATIONS)} |" in page.split("## Versions")[1]
 
 
 def test_failed_migration_leaves_the_version_before(tmp_path: Path) -> None:
