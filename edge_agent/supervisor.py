@@ -1,9 +1,9 @@
 """The composition root: builds the agent's parts, starts them, feeds the watchdog, and stops them in order.
 
 Rules: every part is made here and handed what it needs; nothing else knows them all. The broker need not be there for
-the agent to be ready. A release that cannot be used costs sentences and kinds, never the service. Signals are taken
-synchronously by the main thread, so that no handler runs between two lines of another part; a second signal ends the
-process at once, which the journal survives. `WATCHDOG=1` is sent only while every worker is fresh.
+the agent to be ready. A release that cannot be used costs sentences and kinds, never the service. Signals arrive through a
+socket that the main thread waits on, so that no handler does work between two lines of another part; a second signal
+ends the process at once, which the journal survives. `WATCHDOG=1` is sent only while every worker is fresh.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import logging
 import os
 import random
 import secrets
+import select
 import signal
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from edge_agent.clock import Clock, SystemClock
@@ -174,18 +177,37 @@ class Agent:
         return [loop for _, loops in self._stages for loop in loops]
 
 
+class StopSignals:
+    """Waits for SIGTERM and SIGINT. Masking them would not do: native libraries start threads of their own."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in STOP_SIGNALS:
+            signal.signal(number, _noted)
+
+    def wait(self, timeout_s: float) -> bool:
+        """True once a signal came; waits for one no longer than `timeout_s`."""
+        return bool(select.select([self._reader], [], [], timeout_s)[0])
+
+    def exit_at_once_on_the_next(self) -> None:
+        """From now on a signal ends the process without another word."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, _leave)
+
+
 def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> int:
     """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start."""
-    notifier, clock = notifier_from(environ), SystemClock()
-    # Blocked before any thread exists, so that every thread inherits it and only `sigtimedwait` below takes them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
     agent = Agent(settings, config_path, environ, clock)
     agent.start()
     notifier.ready()
     _log.info("ready: gateway %s, state in %s", settings.gateway.id, settings.state_dir)
-    watch(agent, notifier, watchdog_interval_s(environ, os.getpid()))
+    watch(agent, notifier, watchdog_interval_s(environ, os.getpid()), signals.wait)
     notifier.stopping()
-    _exit_at_once_on_next_signal()
+    signals.exit_at_once_on_the_next()
     _log.info("stopping")
     if not agent.stop():
         # A thread that does not end would also hold up the interpreter's own end.
@@ -195,12 +217,22 @@ def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> in
     return 0
 
 
-def watch(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
-    """Look at the heartbeats and feed the watchdog until a stop signal comes."""
+class Watched(Protocol):
+    """What `watch` looks at; `Agent` is one."""
+
+    def stale(self) -> list[str]:
+        """Names of the workers that make no progress."""
+
+    def status_line(self) -> str:
+        """One line for the service manager."""
+
+
+def watch(agent: Watched, notifier: Notifier, watchdog_s: float | None, stop: Callable[[float], bool]) -> None:
+    """Look at the heartbeats and feed the watchdog until `stop`, which waits for so many seconds, says so."""
     period_s = WATCH_S if watchdog_s is None else min(WATCH_S, watchdog_s / 3)
     told = ""
     reported: list[str] = []
-    while signal.sigtimedwait(STOP_SIGNALS, period_s) is None:
+    while not stop(period_s):
         stale = agent.stale()
         if not stale:
             notifier.watchdog()
@@ -213,13 +245,12 @@ def watch(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
             told = line
 
 
-def _exit_at_once_on_next_signal() -> None:
-    def leave(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)
+def _noted(number: int, frame: FrameType | None) -> None:
+    """The byte in the socket is the note."""
 
-    for number in STOP_SIGNALS:
-        signal.signal(number, leave)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 def _open_journal(settings: Settings, clock: Clock, metrics: Metrics) -> Journal:
