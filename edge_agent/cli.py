@@ -116,13 +116,18 @@ def _settings(path: Path) -> Settings:
 def _run(options: argparse.Namespace) -> int:
     import faulthandler
 
+    from edge_agent.config.load import check
     from edge_agent.supervisor import run
 
+    report = check(options.config, credentials_dir=os.environ.get("CREDENTIALS_DIRECTORY"))
+    if report.settings is None:
+        raise ConfigError(report.problems)
     # The service manager ends a hung service with SIGABRT: the log then says where each thread stood.
-    faulthandler.enable()
-    settings = _settings(options.config)
-    logging.basicConfig(level=settings.log_level.upper(), stream=sys.stderr, format=_log_format(os.environ))
-    return run(settings, options.config, os.environ)
+    faulthandler.enable(2)
+    logging.basicConfig(level=report.settings.log_level.upper(), stream=sys.stderr, format=_log_format(os.environ))
+    for warning in report.warnings:
+        logging.getLogger("edge_agent.config").warning("%s", warning)
+    return run(report.settings, options.config, os.environ)
 
 
 def _log_format(environ: Mapping[str, str]) -> str:

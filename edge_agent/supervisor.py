@@ -33,7 +33,7 @@ from edge_agent.engines.memory import IncidentMemory
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import JOURNAL_NAME, Journal
-from edge_agent.messages import Topics, status_message
+from edge_agent.messages import Health, Topics, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener
@@ -112,7 +112,7 @@ class Agent:
         )
         desk = Desk(
             journal=self._journal,
-            health=self._health.health,
+            health=self.health,
             config_path=config_path,
             credentials_dir=environ.get("CREDENTIALS_DIRECTORY"),
             closer=screen,
@@ -141,6 +141,10 @@ class Agent:
                 stale.append(name)
                 self._metrics.conditions.set(f"worker {name}", f"no progress for {loop.age_s():.0f} s")
         return stale
+
+    def health(self) -> Health:
+        """How the agent is now; any thread."""
+        return self._health.health()
 
     def status_line(self) -> str:
         """One line for the service manager."""

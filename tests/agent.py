@@ -45,7 +45,15 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
 class AgentProcess:
     """One agent: its folder, its configuration and, while it runs, its process."""
 
-    def __init__(self, folder: Path, port: int, environ: dict[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        environ: dict[str, str] | None = None,
+        entry: tuple[str, ...] = ("-m", "edge_agent.cli"),
+        **settings: Any,
+    ) -> None:
+        self.entry = entry
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "edge-agent.yaml"
@@ -84,7 +92,7 @@ class AgentProcess:
         environ = {**os.environ, "NOTIFY_SOCKET": "@" + self._address, **self.environ}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent.cli", "run", "--config", str(self.config)],
+                [sys.executable, *self.entry, "run", "--config", str(self.config)],
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

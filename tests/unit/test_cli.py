@@ -1,0 +1,121 @@
+"""The command line: exit codes, what goes where, and what it imports before it knows what is wanted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_agent
+from edge_agent.cli import BAD_CONFIG, FAILED, INTERRUPTED, main
+from edge_agent.messages import encode, incident_document
+from tests.writing import anomaly, incident
+
+GOOD = "gateway: {id: gw-1}\nroutes:\n  - {topic: 'sensors/#', format: number}\n"
+
+
+@pytest.fixture
+def incident_file(tmp_path: Path) -> Path:
+    path = tmp_path / "incident.json"
+    path.write_bytes(encode(incident_document(incident(anomaly(), anomaly("pump-3/flow", "dip")))))
+    return path
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge_agent", *arguments], input=stdin, capture_output=True, timeout=60, check=False
+    )
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"edge-agent {edge_agent.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such"], ["run", "--no-such"], ["check"], ["incidents", "--state", "ajar"]])
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "check", "status", "incidents", "explain", "replay", "bench"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "import sys, edge_agent.cli; print([m for m in ('numpy', 'paho', 'yaml', 'msgspec', 'sqlite3') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"[]\n"
+
+
+def test_check_says_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    assert main(["check", str(path)]) == 0
+    assert f"{path}: OK, gateway gw-1, 1 route\n" in capsys.readouterr().out
+
+
+def test_check_prints_every_problem_with_its_place_and_exits_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("gatewya: {id: gw-1}\nmqtt:\n  port: many\n")
+    assert main(["check", str(path)]) == BAD_CONFIG
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if not line.endswith("(warning)")]) == 2
+    assert lines[0].startswith(f"{path}:1:1: gatewya: ")
+    assert "gateway" in lines[0]
+    assert lines[1].startswith(f"{path}:3:")
+
+
+@pytest.mark.parametrize("command", ["run", "status", "incidents"])
+def test_a_bad_configuration_exits_with_78(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("gatewya: {id: gw-1}\n")
+    assert main([command, "--config", str(path)]) == BAD_CONFIG
+    assert "gatewya" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_not_there_exits_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none.yaml")]) == BAD_CONFIG
+    assert "none.yaml" in capsys.readouterr().out
+
+
+def test_explain_takes_a_file_or_standard_input_and_is_deterministic(incident_file: Path) -> None:
+    first = run("explain", str(incident_file))
+    second = run("explain", "-", stdin=incident_file.read_bytes())
+    assert first.returncode == second.returncode == 0
+    assert first.stdout == second.stdout
+    assert set(json.loads(first.stdout)) >= {"text", "skeleton", "facts", "confidence", "outcome", "reasons", "release"}
+
+
+def test_explain_says_what_is_wrong_with_an_incident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text('{"anomalies": [{"stream": 7}]}')
+    assert main(["explain", str(path)]) == FAILED
+    assert str(path) in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(name: str, timezone: str, *, template_only: bool) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edge_agent.commands.explain_file.explain_file", interrupted)
+    assert main(["explain", "-"]) == INTERRUPTED
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(incident_file: Path) -> None:
+    script = f"{sys.executable} -m edge_agent explain --template {incident_file} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"0\n"
+    assert done.stderr == b""

@@ -1,0 +1,132 @@
+"""The composition root: what is started, watched and stopped; signals; starts on a poor state of affairs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.config.settings import GatewaySettings, JournalSettings, MqttSettings, Settings
+from edge_agent.errors import StorageError
+from edge_agent.journal import JOURNAL_NAME, Journal
+from edge_agent.supervisor import STOP_SIGNALS, Agent, StopSignals, watch
+from edge_agent.systemd import Notifier
+from tests.mosquitto import free_port
+
+
+def settings_in(folder: Path) -> Settings:
+    return Settings(
+        gateway=GatewaySettings(id="gw"),
+        mqtt=MqttSettings(port=free_port()),
+        state_dir=str(folder / "state"),
+        runtime_dir=str(folder / "run"),
+    )
+
+
+def agent_in(folder: Path) -> Agent:
+    """An agent without a usable release and without a broker."""
+    return Agent(settings_in(folder), folder / "edge-agent.yaml", {}, SystemClock(), release_dir=folder / "no-release")
+
+
+@pytest.fixture
+def signals() -> Iterator[StopSignals]:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield StopSignals()
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_ends_the_wait_and_nothing_else(signals: StopSignals, number: int) -> None:
+    assert not signals.wait(0.0)
+    os.kill(os.getpid(), number)
+    assert signals.wait(5.0)
+
+
+def test_a_signal_that_another_thread_gets_counts_too(signals: StopSignals) -> None:
+    release = threading.Event()
+    other = threading.Thread(target=release.wait)
+    other.start()
+    assert other.ident is not None
+    signal.pthread_kill(other.ident, signal.SIGTERM)
+    assert signals.wait(5.0)
+    release.set()
+    other.join()
+
+
+class Watched:
+    """Stale and status as scripted, one entry a look."""
+
+    def __init__(self, stale: list[list[str]], lines: list[str]) -> None:
+        self._stale, self._lines = iter(stale), iter(lines)
+
+    def stale(self) -> list[str]:
+        return next(self._stale)
+
+    def status_line(self) -> str:
+        return next(self._lines)
+
+
+def test_the_watchdog_is_fed_only_while_no_worker_is_stale(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, looks, periods = str(tmp_path / "notify"), iter([False] * 4 + [True]), []
+
+    def stop(period_s: float) -> bool:
+        periods.append(period_s)
+        return next(looks)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(0.2)
+        watched = Watched([[], ["screen"], ["screen"], []], ["a", "a", "a", "b"])
+        watch(watched, Notifier(path), 1.5, stop)
+        told = []
+        while True:
+            try:
+                told.append(manager.recv(4096).decode())
+            except TimeoutError:
+                break
+    assert told == ["WATCHDOG=1", "STATUS=a", "WATCHDOG=1", "STATUS=b"]
+    assert periods == [0.5] * 5
+    assert [record.getMessage() for record in caplog.records] == ["no progress in: screen; the watchdog is no longer fed"]
+
+
+def test_without_release_and_broker_it_runs_watches_and_stops(tmp_path: Path) -> None:
+    agent = agent_in(tmp_path)
+    agent.start()
+    assert agent.stale() == []
+    assert agent.status_line() == "not connected to the broker; 0 streams, 0 open incidents"
+    assert agent.stop()
+    with Journal.open(tmp_path / "state" / JOURNAL_NAME, JournalSettings(), SystemClock()) as journal:
+        assert journal.open_incidents() == []
+
+
+def test_what_is_wrong_at_the_start_is_a_problem_of_its_health(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / JOURNAL_NAME).write_bytes(b"this is no database" * 1_000)
+    agent = agent_in(tmp_path)
+    problems = agent.health().problems
+    agent.start()
+    assert agent.stop()
+    assert [problem.partition(":")[0] for problem in problems] == ["journal repaired", "release"]
+    assert "the template's" in problems[1]
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in the way")
+    with pytest.raises(StorageError, match="state_dir"):
+        agent_in(tmp_path)
+
+
+def test_a_second_agent_on_one_state_folder_is_refused(tmp_path: Path) -> None:
+    first = agent_in(tmp_path)
+    first.start()
+    with pytest.raises(StorageError, match="in use by another edge-agent"):
+        agent_in(tmp_path)
+    assert first.stop()
