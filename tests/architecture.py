@@ -45,7 +45,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("supervisor",),
     ("demo", "replay", "commands"),
     ("bench",),
-    ("commands",),
     ("cli",),
     ("__main__",),
 )

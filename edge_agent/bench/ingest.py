@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+from edge_agent.bench.baseline import PROTOCOLS
 from edge_agent.bench.harness import Agent, child, go, read_line, running
 from edge_agent.bench.report import Figure
 from edge_agent.demo.broker import Broker
@@ -25,33 +26,34 @@ GIVE_UP_S = 180.0
 def measure(broker: Broker, messages: int, runs: int) -> Iterator[Figure]:
     """Ingest at QoS 0 and QoS 1, and bursts."""
     for qos in (0, 1):
-        bare: list[float] = []
+        bare: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
         ours: list[float] = []
         with running(broker, qos=qos) as agent:
             first = _warm_up(agent, broker, qos)
             for _ in range(runs):
-                bare.append(_bare(broker, messages, qos))
+                for protocol, rates in bare.items():
+                    rates.append(_bare(broker, messages, qos, protocol))
                 ours.append(_ours(agent, broker, messages, qos, first))
                 first += messages
             drops = sum(agent.drops().values())
-            yield _figure(qos, ours, bare, messages * runs, drops)
+            for protocol, rates in bare.items():
+                yield _figure(qos, ours, rates, protocol, messages * runs, drops)
             if qos == 0:
                 yield _bursts(agent, broker, first)
 
 
-def _figure(qos: int, ours: list[float], bare: list[float], n: int, drops: int) -> Figure:
-    ratio = statistics.median(ours) / statistics.median(bare)
+def _figure(qos: int, ours: list[float], bare: list[float], protocol: str, n: int, drops: int) -> Figure:
     acknowledged = ", acknowledged after screening" if qos else ""
     return Figure(
         part="ingest",
-        name=f"QoS {qos}, {STREAMS:,} streams, JSON{acknowledged}",
+        name=f"QoS {qos}, {STREAMS:,} streams, JSON, MQTT 5{acknowledged}",
         value=statistics.median(ours),
         unit="msg/s",
         n=n,
-        against="bare paho loop",
+        against=f"bare paho loop, MQTT {protocol}",
         against_value=statistics.median(bare),
-        aim="0.8 of it" if qos == 0 else "",
-        note=f"{ratio:.2f} of the bare loop; {drops} dropped; median of {len(ours)} runs",
+        aim="0.8 of it" if qos == 0 and protocol == "5" else "",
+        note=f"{statistics.median(ours) / statistics.median(bare):.2f} of it; {drops} dropped; median of {len(ours)} runs",
     )
 
 
@@ -61,11 +63,11 @@ def _warm_up(agent: Agent, broker: Broker, qos: int) -> int:
     return count
 
 
-def _bare(broker: Broker, messages: int, qos: int) -> float:
+def _bare(broker: Broker, messages: int, qos: int, protocol: str) -> float:
     """Messages a second of the bare loop."""
     arguments = ("--port", str(broker.port), "--messages", str(messages), "--qos", str(qos))
     with (
-        child("edge_agent.bench.baseline", *arguments) as counting,
+        child("edge_agent.bench.baseline", *arguments, "--protocol", protocol) as counting,
         child("edge_agent.bench.publisher", *arguments, "--streams", str(STREAMS)) as publisher,
     ):
         read_line(counting)
