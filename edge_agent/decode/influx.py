@@ -15,8 +15,8 @@ import math
 import re
 
 from edge_agent.config.settings import InfluxRoute
-from edge_agent.decode.family import MAX_READINGS, Notes, settle
-from edge_agent.decode.streams import bind, render, with_field
+from edge_agent.decode.family import MAX_NAME_SOURCE_CHARS, MAX_READINGS, Ledger, settle
+from edge_agent.decode.streams import bind, render, safe, too_long, with_field
 from edge_agent.decode.times import SCALE_S, TimeReader
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -31,22 +31,27 @@ _FLOAT = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+
 _INTEGER = re.compile(r"([+-]?[0-9]{1,20})[iu]")
 _BOOLEANS = frozenset(("t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"))
 _ESCAPED = re.compile(r"\\([,= ])")
-_MAX_CACHED_LABELS = 1_024
+MAX_SERIES_CHARS = 1_024
+"""The longest measurement with its tags. Most are below 200; the names of all fields of a line are made from it."""
 
 
 class InfluxDecoder:
     """Reads line protocol of one topic. See `edge_agent.decode.family.Decoder`."""
 
-    def __init__(self, route: InfluxRoute, topic: str, notes: Notes) -> None:
+    __slots__ = ("_bare", "_labels", "_last", "_ledger", "_parts", "_scale_s", "_times", "_unit", "_units")
+
+    def __init__(self, route: InfluxRoute, topic: str, ledger: Ledger) -> None:
         parts = bind(route.stream, topic)
         self._bare = parts
         self._parts = with_field(parts)
         self._labels: dict[tuple[str, str], tuple[str, str]] = {}
+        self._last: tuple[str, dict[str, str]] = ("", {})
+        """The latest series that was taken apart; its other fields follow at once."""
         self._unit = route.unit
         self._units = route.units
-        self._times = TimeReader(route, notes)
+        self._times = TimeReader(route, ledger)
         self._scale_s = SCALE_S[route.precision]
-        self._notes = notes
+        self._ledger = ledger
 
     def decode(self, payload: bytes, arrived_s: float) -> list[Reading]:
         """The readings of all lines. Raises DecodeError."""
@@ -70,13 +75,15 @@ class InfluxDecoder:
             if len(readings) > MAX_READINGS or len(problems) > MAX_READINGS:
                 raise DecodeError("too-many-values", f"more than {MAX_READINGS} values or faulty lines")
             position = _after(_SKIP, text, position)
-        return settle(readings, problems, self._notes)
+        return settle(readings, problems, self._ledger)
 
     def _line(self, text: str, position: int, arrived_s: float, readings: list[Reading]) -> int:
         """Reads one line, appends its readings and returns where the next line begins. Raises _BadLine."""
         series = _SERIES.match(text, position)
         if series is None or text[series.end() : series.end() + 1] != " ":
             raise _BadLine(position, "bad-line", "no measurement and tags, then a space")
+        if len(series[0]) > MAX_SERIES_CHARS:
+            raise _BadLine(series.end(), "bad-stream-name", f"measurement and tags are longer than {MAX_SERIES_CHARS} characters")
         numbers, end = _fields(text, series.end())
         rest = _REST.match(text, end)
         if rest is None:
@@ -87,23 +94,26 @@ class InfluxDecoder:
         if rest[1] is not None:
             time_s = self._times.judge(int(rest[1]) * self._scale_s, arrived_s)
         try:
+            key = series[0]
             for name, value in numbers.items():
-                stream, unit = self._label(series[0], name)
+                stream, unit = self._label(key, name)
                 readings.append(Reading(stream, time_s, value, unit))
         except DecodeError as problem:
             raise _BadLine(rest.end() - 1, problem.reason, problem.detail) from None
         return rest.end()
 
     def _label(self, series: str, field: str) -> tuple[str, str]:
-        """The stream and unit of a field of a series; a cache in front, emptied when full."""
+        """The stream and unit of a field of a series, remembered while the ledger has room."""
         label = self._labels.get((series, field))
         if label is None:
+            if len(field) > MAX_NAME_SOURCE_CHARS:
+                raise too_long()
+            if self._last[0] != series:
+                self._last = (series, _series_fills(series))
             parts = self._bare if field == "value" else self._parts
-            name = render(parts, {**_series_fills(series), "field": field})
-            label = name, self._units.get(field, self._unit)
-            if len(self._labels) >= _MAX_CACHED_LABELS:
-                self._labels.clear()
-            self._labels[series, field] = label
+            label = render(parts, {**self._last[1], "field": field}), self._units.get(field, self._unit)
+            if self._ledger.may_remember(series):
+                self._labels[series, field] = label
         return label
 
 
@@ -157,7 +167,7 @@ def _value(text: str, end: int) -> float:
 
 
 def _series_fills(series: str) -> dict[str, str]:
-    """What `{measurement}`, `{tags}` and `{tag.NAME}` stand for. Raises DecodeError for a tag that stands twice."""
+    """What `{measurement}`, `{tags}` and `{tag.NAME}` stand for, made safe. Raises DecodeError for a tag that stands twice."""
     found = _SERIES.fullmatch(series)
     assert found is not None  # it is what _SERIES matched before
     tags: dict[str, str] = {}
@@ -165,10 +175,10 @@ def _series_fills(series: str) -> dict[str, str]:
         key = _ESCAPED.sub(r"\1", key)
         if key in tags:
             raise DecodeError("duplicate-key", "a tag stands twice in one line")
-        tags[key] = _ESCAPED.sub(r"\1", value)
+        tags[key] = safe(_ESCAPED.sub(r"\1", value))
     fills = {f"tag.{key}": value for key, value in tags.items()}
     fills["tags"] = "/".join(tags[key] for key in sorted(tags))
-    fills["measurement"] = re.sub(r"\\([, ])", r"\1", found[1])
+    fills["measurement"] = safe(re.sub(r"\\([, ])", r"\1", found[1]))
     return fills
 
 

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from edge_agent.config.settings import JsonRoute
 from edge_agent.decode.documents import REFUSED, decode_json, inspect, refusal
-from edge_agent.decode.family import MAX_READINGS, Notes, finite, settle
-from edge_agent.decode.streams import FieldLabels, bind, clean_unit
+from edge_agent.decode.family import MAX_NAME_SOURCE_CHARS, MAX_READINGS, Ledger, finite, settle
+from edge_agent.decode.streams import FieldLabels, bind, clean_unit, too_long
 from edge_agent.decode.times import TimeReader
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -45,10 +45,16 @@ def split_path(path: str) -> Path:
 class JsonDecoder:
     """Reads JSON payloads of one topic. See `edge_agent.decode.family.Decoder`."""
 
-    def __init__(self, route: JsonRoute, topic: str, notes: Notes) -> None:
-        self._notes = notes
-        self._labels = FieldLabels(bind(route.stream, topic), route.unit, route.units, several=len(route.value) != 1)
-        self._times = TimeReader(route, notes, unit=route.time_unit, zone=route.timezone)
+    __slots__ = (
+        "_interval_s", "_labels", "_ledger", "_one", "_paths", "_read", "_samples_path", "_time_fields", "_time_path",
+        "_times", "_unit_path",
+    )  # fmt: skip
+
+    def __init__(self, route: JsonRoute, topic: str, ledger: Ledger) -> None:
+        self._ledger = ledger
+        parts = bind(route.stream, topic)
+        self._labels = FieldLabels(parts, route.unit, route.units, ledger, several=len(route.value) != 1)
+        self._times = TimeReader(route, ledger, unit=route.time_unit, zone=route.timezone)
         self._time_path = split_path(route.time) if route.time else None
         self._time_fields = frozenset((".".join(self._time_path),) if self._time_path else TIME_NAMES)
         self._unit_path = split_path(route.unit_path) if route.unit_path else None
@@ -123,6 +129,8 @@ class JsonDecoder:
 
     def _nested(self, inner: dict[str, Any], prefix: str, time_s: float, stated: str, readings: list[Reading]) -> None:
         """The members of an inner object; how deep that goes, `inspect` has bounded."""
+        if len(prefix) > MAX_NAME_SOURCE_CHARS:
+            raise too_long()
         for name, value in inner.items():
             field = f"{prefix}.{name}"
             kind = type(value)
@@ -148,7 +156,7 @@ class JsonDecoder:
                 problems.append(DecodeError("not-a-number", f"`{field}` is {_called(value)}"))
         if not found and not problems:
             raise DecodeError("no-value", "nothing stands at " + ", ".join(f"`{field}`" for field, _ in self._paths))
-        readings += settle(found, problems, self._notes)
+        readings += settle(found, problems, self._ledger)
 
     def _samples(self, document: Any, arrived_s: float) -> list[Reading]:
         """An array of samples: numbers, objects or, with paths, arrays."""
@@ -167,7 +175,7 @@ class JsonDecoder:
             except DecodeError as problem:
                 problems.append(problem)
             _bounded(readings)
-        return settle(readings, problems, self._notes)
+        return settle(readings, problems, self._ledger)
 
     def _sample(self, sample: Any, at_s: float, arrived_s: float, readings: list[Reading]) -> None:
         kind = type(sample)
@@ -187,7 +195,7 @@ class JsonDecoder:
 
     def _stated_unit(self, document: Any) -> str:
         stated = _follow(document, self._unit_path or ())
-        return "" if stated is None else clean_unit(stated, self._notes)
+        return "" if stated is None else clean_unit(stated, self._ledger)
 
 
 def _follow(document: Any, path: Path) -> Any:

@@ -13,7 +13,7 @@ import msgspec
 
 from edge_agent.config.settings import NumberRoute
 from edge_agent.decode.documents import REFUSED, refusal
-from edge_agent.decode.family import Notes
+from edge_agent.decode.family import Ledger
 from edge_agent.decode.streams import bind, render
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -29,7 +29,7 @@ class NumberDecoder:
 
     __slots__ = ("_stream", "_unit")
 
-    def __init__(self, route: NumberRoute, topic: str, notes: Notes) -> None:
+    def __init__(self, route: NumberRoute, topic: str, ledger: Ledger) -> None:
         self._stream = render(bind(route.stream, topic), {})
         self._unit = route.unit
 

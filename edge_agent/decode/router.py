@@ -13,13 +13,13 @@ from typing import NoReturn, TypeAlias
 
 from edge_agent.config.settings import RouteSettings
 from edge_agent.config.topics import filter_levels, matches
-from edge_agent.decode.family import MAX_PAYLOAD_BYTES, Notes
+from edge_agent.decode.family import MAX_PAYLOAD_BYTES, Ledger
 from edge_agent.decode.table import DECODERS
 from edge_agent.errors import DecodeError
 from edge_agent.values import Arrival, Reading
 
-MAX_TOPICS = 65_536
-"""Topics whose decoders are kept. When there are more, all are forgotten and made again as messages come."""
+MAX_TOPICS = 32_768
+"""Topics whose decoders are kept, about 1 KB each. When there are more, all are forgotten and made again as messages come."""
 
 Decode: TypeAlias = Callable[[bytes, float], list[Reading]]
 
@@ -31,7 +31,7 @@ class Router:
         self._routes = tuple((filter_levels(route.topic), route) for route in routes)
         self._own = f"{own_root}/" if own_root else ""
         self._max_topics = max_topics
-        self._notes = Notes()
+        self._ledger = Ledger()
         self._decode: dict[str, Decode] = {}
 
     def decode(self, arrival: Arrival) -> list[Reading]:
@@ -47,7 +47,7 @@ class Router:
 
     def take_notes(self) -> dict[str, int]:
         """By reason, what was set aside since the last call within messages that did give readings."""
-        return self._notes.take()
+        return self._ledger.take()
 
     def route_of(self, topic: str) -> RouteSettings | None:
         """The route that takes a topic's messages."""
@@ -60,8 +60,9 @@ class Router:
 
     def _add(self, topic: str) -> Decode:
         decode = self._make(topic)
-        if len(self._decode) >= self._max_topics:
+        if len(self._decode) >= self._max_topics or self._ledger.is_full:
             self._decode.clear()
+            self._ledger.forget()
         self._decode[topic] = decode
         return decode
 
@@ -70,7 +71,7 @@ class Router:
         if route is None:
             return _refusing("no-route", "no route takes this topic")
         try:
-            return DECODERS[type(route)](route, topic, self._notes).decode
+            return DECODERS[type(route)](route, topic, self._ledger).decode
         except DecodeError as problem:
             return _refusing(problem.reason, problem.detail)
 

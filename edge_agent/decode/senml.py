@@ -14,8 +14,8 @@ from typing import Any
 
 from edge_agent.config.settings import SenmlRoute
 from edge_agent.decode.documents import parse
-from edge_agent.decode.family import MAX_READINGS, Notes, finite, settle
-from edge_agent.decode.streams import bind, clean_unit, render
+from edge_agent.decode.family import MAX_NAME_SOURCE_CHARS, MAX_READINGS, Ledger, finite, settle
+from edge_agent.decode.streams import bind, clean_unit, render, too_long
 from edge_agent.decode.times import TimeReader
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -32,11 +32,13 @@ _OTHER_VALUES = ("vs", "vb", "vd", "s")
 class SenmlDecoder:
     """Reads SenML packs of one topic. See `edge_agent.decode.family.Decoder`."""
 
-    def __init__(self, route: SenmlRoute, topic: str, notes: Notes) -> None:
+    __slots__ = ("_ledger", "_parts", "_times", "_unit")
+
+    def __init__(self, route: SenmlRoute, topic: str, ledger: Ledger) -> None:
         self._parts = bind(route.stream, topic)
         self._unit = route.unit
-        self._times = TimeReader(route, notes, unit="s")
-        self._notes = notes
+        self._times = TimeReader(route, ledger, unit="s")
+        self._ledger = ledger
 
     def decode(self, payload: bytes, arrived_s: float) -> list[Reading]:
         """The readings of a pack. Raises DecodeError."""
@@ -57,12 +59,15 @@ class SenmlDecoder:
             else:
                 if reading is not None:
                     readings.append(reading)
-        return settle(readings, problems, self._notes)
+        return settle(readings, problems, self._ledger)
 
     def _reading(self, record: dict[str, Any], base: _Base, arrived_s: float) -> Reading | None:
         if "v" not in record and (not base.has_value or "n" not in record or any(key in record for key in _OTHER_VALUES)):
             return None
-        name = base.name + _text(record, "n")
+        name = _text(record, "n")
+        if len(base.name) + len(name) > MAX_NAME_SOURCE_CHARS:
+            raise too_long()
+        name = base.name + name
         if not _NAME.fullmatch(name):
             raise DecodeError("bad-senml", "the name of a record is empty or has characters that RFC 8428 does not allow")
         value = base.value + _number(record, "v")
@@ -74,7 +79,7 @@ class SenmlDecoder:
         else:
             time_s = arrived_s
         unit = _text(record, "u") or base.unit
-        unit = clean_unit(UNIT_SIGNS.get(unit, unit), self._notes) if unit else ""
+        unit = clean_unit(UNIT_SIGNS.get(unit, unit), self._ledger) if unit else ""
         return Reading(render(self._parts, {"name": name}), time_s, value, unit or self._unit)
 
 

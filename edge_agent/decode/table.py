@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from edge_agent.config.settings import InfluxRoute, JsonRoute, NumberRoute, RouteSettings, SenmlRoute
-from edge_agent.decode.family import Decoder, Notes
+from edge_agent.decode.family import Decoder, Ledger
 from edge_agent.decode.influx import InfluxDecoder
 from edge_agent.decode.json_payload import JsonDecoder
 from edge_agent.decode.number import NumberDecoder
 from edge_agent.decode.senml import SenmlDecoder
 
-MakeDecoder: TypeAlias = Callable[[Any, str, Notes], Decoder]
-"""From a route, a topic and the notes to a decoder; each takes the route of its own format, hence Any."""
+MakeDecoder: TypeAlias = Callable[[Any, str, Ledger], Decoder]
+"""From a route, a topic and the ledger to a decoder; each takes the route of its own format, hence Any."""
 
 DECODERS: dict[type[RouteSettings], MakeDecoder] = {
     NumberRoute: NumberDecoder,

@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge_agent.config.settings import TimedRoute
-from edge_agent.decode.family import Notes
+from edge_agent.decode.family import Ledger
 
 CLOCK_FLOOR_S = 1_672_531_200.0
 """2023-01-01T00:00:00Z: no gateway can truly have run this software before it was written."""
@@ -32,12 +32,12 @@ _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,12})?")
 class TimeReader:
     """Reads and judges the times of one route."""
 
-    __slots__ = ("_age_s", "_ahead_s", "_notes", "_scale_s", "_seconds", "_zone")
+    __slots__ = ("_age_s", "_ahead_s", "_ledger", "_scale_s", "_seconds", "_zone")
 
-    def __init__(self, route: TimedRoute, notes: Notes, *, unit: str = "auto", zone: str = "UTC") -> None:
+    def __init__(self, route: TimedRoute, ledger: Ledger, *, unit: str = "auto", zone: str = "UTC") -> None:
         self._age_s = -route.time_max_age_s
         self._ahead_s = route.time_max_ahead_s
-        self._notes = notes
+        self._ledger = ledger
         self._scale_s = SCALE_S.get(unit)
         self._seconds = unit in ("auto", "s")
         self._zone = _zone(zone)
@@ -55,18 +55,18 @@ class TimeReader:
         elif kind is str:
             time_s = self._text(value)
         if time_s is None:
-            self._notes.note("bad-time")
+            self._ledger.note("bad-time")
             return arrived_s
         return self.judge(time_s, arrived_s)
 
     def judge(self, time_s: float, arrived_s: float) -> float:
         """`time_s` if it can be believed, else `arrived_s`, noted."""
         if arrived_s < CLOCK_FLOOR_S:
-            self._notes.note("clock-unset")
+            self._ledger.note("clock-unset")
             return arrived_s
         if self._age_s <= time_s - arrived_s <= self._ahead_s:
             return time_s
-        self._notes.note("time-out-of-window")
+        self._ledger.note("time-out-of-window")
         return arrived_s
 
     def _scaled(self, value: int | float) -> float | None:

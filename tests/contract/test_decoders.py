@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.settings import InfluxRoute, JsonRoute, NumberRoute, RouteSettings, SenmlRoute
-from edge_agent.decode.family import MAX_READINGS, Notes
+from edge_agent.decode.family import MAX_READINGS, Ledger
 from edge_agent.decode.router import Router
 from edge_agent.decode.streams import MAX_NAME_CHARS, MAX_UNIT_CHARS
 from edge_agent.decode.table import DECODERS
@@ -107,6 +107,14 @@ HOSTILE: dict[str, bytes] = {
     "unterminated text": b'm,host=a v="abc',
     "wildcards in names": b'[{"n":"a+b/#","v":1}]',
     "very long name": b'{"' + b"n" * 5_000 + b'": 1, "value": 1}',
+    "long name around many": b'{"' + b"+" * 60_000 + b'":{' + b",".join(b'"%d":1' % n for n in range(4_000)) + b"}}",
+    "name around many": b'{"' + b"+" * 256 + b'":{' + b",".join(b'"%d":1' % n for n in range(4_000)) + b"}}",
+    "many fields of many tags": b"m"
+    + b"".join(b",t%d=+" % n for n in range(140))
+    + b" "
+    + b",".join(b"f%d=1" % n for n in range(4_000)),
+    "long base name": b'[{"bn":"' + b"k" * 60_000 + b'","v":1},' + b",".join([b'{"v":1}'] * 4_000) + b"]",
+    "escapes without end": b"[" + b",".join([b'{"v\\u0061":1,"t":":"}'] * 4_000) + b"]",
     "bidirectional name": '{"a\u202eb": 1, "value": 2}'.encode(),
     "html": b"<html><script>alert(1)</script></html>",
     "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
@@ -117,9 +125,9 @@ BAD_FOR_ALL = ("empty", "blank", "nul", "100 kB of brackets", "100 kB of digits"
                "duplicate hidden by colons", "duplicate within", "hexadecimal", "underscores", "html", "gzip")  # fmt: skip
 
 
-def checked(route: RouteSettings, payload: bytes, arrived_s: float = NOW_S) -> tuple[list[Reading] | str, Notes]:
+def checked(route: RouteSettings, payload: bytes, arrived_s: float = NOW_S) -> tuple[list[Reading] | str, Ledger]:
     """The readings, or the reason; everything that must hold of either is asserted here."""
-    notes = Notes()
+    notes = Ledger()
     decoder = DECODERS[type(route)](route, TOPIC, notes)
     refused: DecodeError | None = None
     readings: list[Reading] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_agent.config.settings import InfluxRoute
-from edge_agent.decode.family import MAX_READINGS, Notes
+from edge_agent.decode.family import MAX_READINGS, Ledger
 from edge_agent.decode.influx import InfluxDecoder
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -15,9 +15,9 @@ from edge_agent.values import Reading
 NOW_S = 1_790_000_000.0
 
 
-def decode(text: str, notes: Notes | None = None, **options: Any) -> list[Reading]:
+def decode(text: str, notes: Ledger | None = None, **options: Any) -> list[Reading]:
     route = InfluxRoute(topic="#", **options)
-    return InfluxDecoder(route, "telegraf/x", Notes() if notes is None else notes).decode(text.encode(), NOW_S)
+    return InfluxDecoder(route, "telegraf/x", Ledger() if notes is None else notes).decode(text.encode(), NOW_S)
 
 
 def values(text: str, **options: Any) -> dict[str, float]:
@@ -88,7 +88,7 @@ def test_lines_that_are_set_aside(line: str, reason: str) -> None:
 
 
 def test_a_faulty_line_is_noted_and_the_others_are_read() -> None:
-    notes = Notes()
+    notes = Ledger()
     readings = decode('m v=1\nm v=\nm v="x"\nm,t=a,t=b v=1\nm v=2', notes)
     assert [reading.value for reading in readings] == [1.0, 2.0]
     assert notes.take() == {"bad-line": 1, "no-value": 1, "duplicate-key": 1}
@@ -101,7 +101,7 @@ def test_timestamps_have_the_precision_of_the_route(precision: str, stamp: str) 
 
 
 def test_without_a_timestamp_or_with_one_that_cannot_be_believed_the_arrival_counts() -> None:
-    notes = Notes()
+    notes = Ledger()
     assert [reading.time_s for reading in decode("m v=1\nm v=2 5\nm v=3 -1", notes)] == [NOW_S] * 3
     assert notes.take() == {"time-out-of-window": 2}
 
@@ -126,6 +126,13 @@ def test_more_values_than_allowed_are_refused_whole() -> None:
         decode("m v=1\n" * (MAX_READINGS + 1))
     with pytest.raises(DecodeError, match="too-many-values"):
         decode("m\n" * (MAX_READINGS + 1))
+
+
+def test_series_and_fields_too_long_to_name_a_stream_by_are_set_aside() -> None:
+    ledger = Ledger()
+    readings = decode(f"m,t={'x' * 1_024} v=1\nm {'f' * 257}=1\nm v=2", ledger)
+    assert [reading.value for reading in readings] == [2.0]
+    assert ledger.take() == {"bad-stream-name": 2}
 
 
 def test_series_beyond_the_cache_are_still_named() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.config.settings import JsonRoute
-from edge_agent.decode.family import MAX_READINGS, Notes
+from edge_agent.decode.family import MAX_READINGS, Ledger
 from edge_agent.decode.json_payload import JsonDecoder, split_path
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -20,7 +20,7 @@ class Decoded:
     """What a decoder made of one document, with its notes."""
 
     def __init__(self, document: object, topic: str = "p/q", **options: Any) -> None:
-        notes = Notes()
+        notes = Ledger()
         payload = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.readings = JsonDecoder(JsonRoute(topic="#", **options), topic, notes).decode(payload, NOW_S)
         self.notes = notes.take()

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from edge_agent.config.settings import NumberRoute
-from edge_agent.decode.family import Notes
+from edge_agent.decode.family import Ledger
 from edge_agent.decode.number import NumberDecoder
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
 
 
 def decode(payload: bytes, topic: str = "hall/temperature", **options: Any) -> list[Reading]:
-    return NumberDecoder(NumberRoute(topic="#", **options), topic, Notes()).decode(payload, 100.0)
+    return NumberDecoder(NumberRoute(topic="#", **options), topic, Ledger()).decode(payload, 100.0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.config.settings import JsonRoute, NumberRoute, SenmlRoute
-from edge_agent.decode.family import MAX_PAYLOAD_BYTES
+from edge_agent.decode.family import MAX_PAYLOAD_BYTES, Ledger
 from edge_agent.decode.router import Router
 from edge_agent.errors import DecodeError
 from edge_agent.values import Arrival
@@ -66,6 +66,16 @@ def test_the_cache_is_bounded_and_forgetting_changes_nothing() -> None:
     for number in range(100):
         assert router.decode(Arrival(f"t/{number % 37}", b"1", NOW_S))[0].stream == f"t/{number % 37}"
         assert len(router._decode) <= 10
+
+
+def test_names_of_fields_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger.__init__, "__defaults__", (50,))
+    router = Router((JsonRoute(topic="#"),))
+    for number in range(200):
+        (reading,) = router.decode(Arrival("t/1", b'{"f%d": 1}' % number, NOW_S))
+        assert reading.stream == f"t/1/f{number}"
+    assert router.decode(Arrival("t/2", b'{"g": 1}', NOW_S))[0].stream == "t/2/g"
+    assert list(router._decode) == ["t/2"]
 
 
 def test_a_payload_beyond_all_reason_is_not_looked_at() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.config.settings import SenmlRoute
-from edge_agent.decode.family import MAX_READINGS, Notes
+from edge_agent.decode.family import MAX_READINGS, Ledger
 from edge_agent.decode.senml import SenmlDecoder
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
@@ -16,8 +16,8 @@ from edge_agent.values import Reading
 NOW_S = 1_790_000_000.0
 
 
-def decode(pack: object, notes: Notes | None = None, **options: Any) -> list[Reading]:
-    decoder = SenmlDecoder(SenmlRoute(topic="#", **options), "s/t", Notes() if notes is None else notes)
+def decode(pack: object, notes: Ledger | None = None, **options: Any) -> list[Reading]:
+    decoder = SenmlDecoder(SenmlRoute(topic="#", **options), "s/t", Ledger() if notes is None else notes)
     return decoder.decode(json.dumps(pack).encode(), NOW_S)
 
 
@@ -50,7 +50,7 @@ def test_times_below_2_28_are_relative_to_the_arrival() -> None:
 
 
 def test_a_time_that_cannot_be_believed_is_noted() -> None:
-    notes = Notes()
+    notes = Ledger()
     assert decode([{"n": "a", "t": 3e8, "v": 1}], notes)[0].time_s == NOW_S
     assert notes.take() == {"time-out-of-window": 1}
 
@@ -92,7 +92,7 @@ def test_what_is_set_aside(pack: object, reason: str) -> None:
 
 
 def test_a_bad_record_is_noted_and_the_others_are_read() -> None:
-    notes = Notes()
+    notes = Ledger()
     assert len(decode([{"n": "a", "v": 1}, {"n": "?", "v": 1}, 7, {"n": "b", "v": 2, "bver": 10}], notes)) == 2
     assert notes.take() == {"bad-senml": 2}
 

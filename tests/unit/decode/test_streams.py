@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.config.naming import parse
-from edge_agent.decode.family import Notes
+from edge_agent.decode.family import Ledger
 from edge_agent.decode.streams import MAX_NAME_CHARS, FieldLabels, bind, clean_name, clean_unit, render
 from edge_agent.errors import DecodeError
 
@@ -76,24 +76,34 @@ def test_what_a_topic_says_is_never_a_placeholder() -> None:
     assert render(bind("{topic}", "a/{field}"), {"field": "x"}) == "a/{field}"
 
 
-def test_labels_are_made_once_and_their_cache_is_bounded() -> None:
-    labels = FieldLabels(parse("p"), "bar", {"f1": "K"}, several=True)
+def test_labels_are_made_once_and_remembered_while_there_is_room() -> None:
+    labels = FieldLabels(parse("p"), "bar", {"f1": "K"}, Ledger(1_000), several=True)
     assert labels["value"] == ("p", "bar")
     assert labels["f1"] == ("p/f1", "K")
     for number in range(5_000):
         assert labels[f"f{number}"][0] == f"p/f{number}"
-        assert len(labels) <= 1_024
-    assert FieldLabels(parse("p"), "", {}, several=False)["x"] == ("p", "")
+        assert len(labels) <= 1_000
+    assert FieldLabels(parse("p"), "", {}, Ledger(), several=False)["x"] == ("p", "")
+
+
+def test_texts_too_long_to_name_a_stream_by_are_refused() -> None:
+    labels = FieldLabels(parse("p"), "", {}, Ledger(), several=True)
+    assert labels["x" * 256][0].startswith("p/xxx")
+    with pytest.raises(DecodeError, match="bad-stream-name"):
+        labels["x" * 257]
+    assert bind("{topic}", "x" * 1_024)
+    with pytest.raises(DecodeError, match="bad-stream-name"):
+        bind("{1}", "x" * 1_025)
 
 
 @pytest.mark.parametrize("unit", ["x" * 25, "a\nb", "\u202e", 3, None])
 def test_units_that_are_refused(unit: object) -> None:
-    notes = Notes()
+    notes = Ledger()
     assert clean_unit(unit, notes) == ""
     assert notes.take() == {"bad-unit": 1}
 
 
 def test_units_that_are_taken() -> None:
-    notes = Notes()
+    notes = Ledger()
     assert clean_unit(" °C ", notes) == "°C"
     assert notes.take() == {}

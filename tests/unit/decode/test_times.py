@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from edge_agent.config.settings import JsonRoute
-from edge_agent.decode.family import Notes
+from edge_agent.decode.family import Ledger
 from edge_agent.decode.times import CLOCK_FLOOR_S, TimeReader
 
 NOW_S = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 
 
 def read(value: Any, arrived_s: float = NOW_S, *, unit: str = "auto", zone: str = "UTC") -> tuple[float, dict[str, int]]:
-    notes = Notes()
+    notes = Ledger()
     time_s = TimeReader(JsonRoute(topic="t"), notes, unit=unit, zone=zone).read(value, arrived_s)
     return time_s, notes.take()
 
@@ -69,7 +69,7 @@ def test_what_is_too_far_from_the_arrival(value: object) -> None:
 def test_the_window_is_a_week_back_and_a_day_ahead_unless_configured() -> None:
     assert read(NOW_S - 604_800)[0] == NOW_S - 604_800
     assert read(NOW_S + 86_400)[0] == NOW_S + 86_400
-    notes = Notes()
+    notes = Ledger()
     wide = TimeReader(JsonRoute(topic="t", time_max_age_s=1e9, time_max_ahead_s=1.0), notes)
     assert wide.read(NOW_S - 9e8, NOW_S) == NOW_S - 9e8
     assert wide.read(NOW_S + 2, NOW_S) == NOW_S
