@@ -2,7 +2,8 @@
 
 Rules: one owner thread and one thread of computation; the runtime is imported when a model is loaded, not before; the shapes,
 types and quantisation of the model are checked against the contract when it is loaded, so a wrong model is refused by name
-and never half works. The two runtimes may differ by one step of the last bit of an int8 output.
+and never half works. The two runtimes round the last bit of a layer differently: most int8 outputs are equal or one step
+apart, few more; signatures made by one can be compared with those made by the other (cosine above 0.98).
 
 The model's contract: one int8 input of shape (1, WINDOW_READINGS); two int8 outputs in any order, (1, len(CLASSES)) the
 probabilities and (1, SIGNATURE_BYTES) the signature. Scales and zero points are the model's own and are read from it.

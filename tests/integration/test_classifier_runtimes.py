@@ -53,21 +53,31 @@ def in_second_environment(folder: Path, windows: NDArray[np.float32]) -> tuple[C
         return Classified(arrays["probabilities"], arrays["signatures"]), done.stdout.split()
 
 
-def test_both_runtimes_give_the_same_answers_to_the_last_bit_but_one(tmp_path: Path) -> None:
+def likeness(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return np.asarray((x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1))
+
+
+def test_both_runtimes_give_the_same_answers_but_for_rounding(tmp_path: Path) -> None:
     data = make_data(seed=77, cases=len(CLASSES) * 60)
     hard = np.random.default_rng(1).uniform(-1.0, 1.0, (40, WINDOW_READINGS)).astype(np.float32)
     windows = np.concatenate([data.windows, hard])
     here = TfliteClassifier.load(MODEL).classify(windows)
     there, (runtime, numpy_major) = in_second_environment(tmp_path, windows)
     assert (runtime, numpy_major) == ("ai_edge_litert", "2")
+    # Each layer may round its last bit the other way, so a code behind six layers differs by one step and seldom by more.
     steps = np.abs(here.signatures.astype(np.int16) - there.signatures)
-    assert steps.max() <= 1
-    # One int8 step of a probability is 1/256; a step of any of the seven moves the sum by which all are divided.
-    assert np.abs(here.probabilities - there.probabilities).max() <= 2.5 / 256
-    assert (here.probabilities.argmax(axis=1) == there.probabilities.argmax(axis=1)).mean() > 0.99
+    assert (steps <= 1).mean() > 0.97
+    assert likeness(here.signatures, there.signatures).min() > 0.97
+    apart = np.abs(here.probabilities - there.probabilities).max(axis=1)
+    assert (apart <= 1.0 / 256).mean() > 0.85
+    # Where they name another kind, it was a toss-up for both.
+    other = here.probabilities.argmax(axis=1) != there.probabilities.argmax(axis=1)
+    assert other.mean() < 0.01
+    assert np.all(here.probabilities[other].max(axis=1) < 0.7)
 
 
 def test_the_textbook_label_is_the_same_under_both(tmp_path: Path) -> None:
     data = make_data(seed=78, cases=len(CLASSES) * 30)
     answer, _ = in_second_environment(tmp_path, data.windows)
-    assert (answer.probabilities.argmax(axis=1) == data.labels).mean() > 0.8
+    assert (answer.probabilities.argmax(axis=1) == data.labels).mean() > 0.9

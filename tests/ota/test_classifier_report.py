@@ -57,6 +57,7 @@ def test_likeness_is_measured_between_kinds_however_many_events_there_are() -> N
     many = make_data(22, 400 * len(CLASSES))
     report = evaluate(Told(many.labels, 0.9), many)
     assert report.floors["0.1%"] == (0.0, 1.0)
+    assert report.at_agents_floor == (0.0, 1.0, 1.0)
 
 
 def test_the_table_says_all_of_it(held_out: DataSet) -> None:
@@ -65,3 +66,4 @@ def test_the_table_says_all_of_it(held_out: DataSet) -> None:
     for name in (*CLASSES, *held_out.backgrounds):
         assert name in table
     assert "likeness floor" in table
+    assert "the agent's floor" in table

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_agent.detect import CLASSES
 from edge_agent.detect.contract import WINDOW_READINGS, Classified, Classifier
+from edge_agent.engines.memory import SIMILARITY_FLOOR
 from edge_ota.train.classifier_data import DataSet
 
 AGE_BANDS: tuple[tuple[int, int], ...] = ((1, 4), (5, 15), (16, 31), (32, WINDOW_READINGS))
@@ -36,6 +37,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """Quantiles of the cosine between the signatures of two recordings of one event."""
     floors: dict[str, tuple[float, float]]
     """Share of other kinds' events let through -> the cosine that lets through no more, and the share of twins it keeps."""
+    at_agents_floor: tuple[float, float, float]
+    """Shares that reach `SIMILARITY_FLOOR`: events of other kinds, other events of the same kind, twins."""
 
 
 def evaluate(classifier: Classifier, data: DataSet) -> Report:
@@ -47,7 +50,7 @@ def evaluate(classifier: Classifier, data: DataSet) -> Report:
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     np.add.at(confusion, (data.labels, said), 1)
     backgrounds = np.array(data.backgrounds)
-    quantiles, floors = _likeness(answers, twins, data.labels)
+    quantiles, floors, at_agents_floor = _likeness(answers, twins, data.labels)
     return Report(
         cases=len(right),
         accuracy=float(right.mean()),
@@ -57,6 +60,7 @@ def evaluate(classifier: Classifier, data: DataSet) -> Report:
         calibration_error=_calibration_error(answers.probabilities.max(axis=1), right),
         twin_quantiles=quantiles,
         floors=floors,
+        at_agents_floor=at_agents_floor,
     )
 
 
@@ -79,6 +83,11 @@ def as_table(report: Report) -> str:
         lines.append(
             f"likeness floor {floor:.3f} lets through {let_through} of other kinds' events and keeps {kept:.1%} of the same"
         )
+    other, same, twin = report.at_agents_floor
+    lines.append(
+        f"the agent's floor {SIMILARITY_FLOOR} lets through {other:.2%} of other kinds' events and {same:.1%} of other events"
+        f" of the same kind, and keeps {twin:.1%} of the same"
+    )
     return "\n".join(lines)
 
 
@@ -96,20 +105,23 @@ def _calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]
 
 def _likeness(
     answers: Classified, twins: Classified, labels: NDArray[np.int64]
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Cosines of twins, and of events of different kinds; normal windows are no events."""
+) -> tuple[dict[str, float], dict[str, tuple[float, float]], tuple[float, float, float]]:
+    """Cosines of twins, of events of different kinds, of different events of a kind; normal windows are no events."""
     events = labels != CLASSES.index("normal")
     first, second = _unit(answers.signatures[events]), _unit(twins.signatures[events])
-    same = (first * second).sum(axis=1)
+    twin = (first * second).sum(axis=1)
     # The first ones hold all kinds alike; all pairs of all events would be too many.
-    some = slice(None, COMPARED_EVENTS)
-    different = (first[some] @ second[some].T)[labels[events][some][:, None] != labels[events][some][None, :]]
-    quantiles = {f"{q:g}": float(np.quantile(same, q)) for q in QUANTILES}
+    kinds = labels[events][:COMPARED_EVENTS]
+    cosines = first[:COMPARED_EVENTS] @ second[:COMPARED_EVENTS].T
+    alike = kinds[:, None] == kinds[None, :]
+    other_kind, same_kind = cosines[~alike], cosines[alike & ~np.eye(len(kinds), dtype=np.bool_)]
+    quantiles = {f"{q:g}": float(np.quantile(twin, q)) for q in QUANTILES}
     floors = {}
     for share in FALSE_MATCH_SHARES:
-        floor = float(np.quantile(different, 1.0 - share))
-        floors[f"{share:.1%}"] = (floor, float((same >= floor).mean()))
-    return quantiles, floors
+        floor = float(np.quantile(other_kind, 1.0 - share))
+        floors[f"{share:.1%}"] = (floor, float((twin >= floor).mean()))
+    reach = tuple(float((group >= SIMILARITY_FLOOR).mean()) for group in (other_kind, same_kind, twin))
+    return quantiles, floors, (reach[0], reach[1], reach[2])
 
 
 def _unit(signatures: NDArray[np.int8]) -> NDArray[np.float64]:
