@@ -240,3 +240,37 @@ def test_the_schema_speaks_of_every_section_and_format() -> None:
     text = json.dumps(schema)
     for name in (*Settings.__struct_fields__, *JsonRoute.__struct_fields__, "influx", "senml", "number"):
         assert f'"{name}"' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mqtt:\n  root: a/#\n", "2:9: mqtt.root: has a wildcard; it is the first part of every topic"),
+        ("mqtt:\n  host: ''\n", "2:9: mqtt.host: is empty"),
+        ("mqtt: {backoff_max_s: 2,\n  backoff_min_s: 3}\n", "2:18: mqtt.backoff_min_s: is more than `backoff_max_s`, 2"),
+        ("mqtt:\n  tls:\n    key_file: /k\n", "3:15: mqtt.tls.key_file: is given without `cert_file`"),
+        ("state_dir: ''\n", "1:12: state_dir: is empty"),
+        ("routes:\n- topic: edge/gateway-1/#\n  format: json\n", "2:10: routes[0].topic: takes topics below `edge/gateway-1`"),
+        ("routes:\n- topic: ''\n  format: json\n", "2:10: routes[0].topic: is empty"),
+        ("routes:\n- format: json\n  topic: a\n  value: [b, c, b]\n", "4:17: routes[0].value[2]: `b` stands twice"),
+        ("routes:\n- format: json\n  topic: a\n  time: a..b\n", "4:9: routes[0].time: `a..b` has an empty step"),
+        ("routes:\n- format: json\n  topic: a\n  timezone: Mras\n", "4:13: routes[0].timezone: no time zone `Mras`"),
+        (
+            "routes:\n- format: json\n  topic: a\n  stream: a}\n",
+            "4:11: routes[0].stream: has a `}` without its partner at character 2",
+        ),
+        ("routes:\n- {topic: a, format: number}\n- x\n", "3:3: routes[1]: needs a map, not the text `x`"),
+        ("log_level: verbose\n", "1:12: log_level: is `verbose`; valid here: `debug`, `error`, `info`, `warning`"),
+        ("gateway:\n  id: -a\n", "2:7: gateway.id: `-a` does not fit: lower-case letters, digits and -"),
+        ("gateway: {id: " + "a" * 64 + "}\n", "1:15: gateway.id: `aaaa"),
+        ("mqtt:\n  port: 1883\n  port: 1884\n", "3:3: port: duplicate key; it stands on line 2 already"),
+        ("mqtt:\n\tport: 1883\n", "2:1: syntax: a tab stands here; indent with spaces"),
+        ("routes: &r [*r]\n", "1:13: syntax: `*r` refers to nothing before it"),
+        ("mqtt: {tls: {insecure_skip_hostname: maybe}}\n", "1:38: mqtt.tls.insecure_skip_hostname: needs true or false"),
+        ("writer: {device: gpu}\n", "1:18: writer.device: is `gpu`; "),
+    ],
+)
+def test_each_problem_at_its_place(text: str, problem: str) -> None:
+    problems = check_text(text, "f").problems
+    assert len(problems) >= 1
+    assert any(line.startswith(f"f:{problem}") for line in problems), problems
