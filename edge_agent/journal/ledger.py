@@ -34,13 +34,15 @@ class Ledger:
 
     def load(self, db: sqlite3.Connection) -> None:
         """Count what a freshly opened file holds. Raises sqlite3.Error."""
-        self.incidents, last_used = db.execute("SELECT count(*), coalesce(max(message), 0) FROM incidents").fetchone()
+        self.incidents, last_used = db.execute(
+            "SELECT count(*), coalesce(max(CAST(message AS INTEGER)), 0) FROM incidents"
+        ).fetchone()
         self.messages, self.message_bytes, last_queued = db.execute(
             "SELECT count(*), coalesce(sum(length(CAST(topic AS BLOB)) + length(correlation) + length(payload)), 0),"
             " coalesce(max(number), 0) FROM outbox"
         ).fetchone()
         self.next_message = max(last_used, last_queued) + 1
-        rows = db.execute("SELECT number, flags, topic FROM outbox ORDER BY number")
+        rows = db.execute("SELECT number, CAST(flags AS INTEGER), topic FROM outbox ORDER BY number")
         self._latest = {topic: number for number, flags, topic in rows if supersedes(flags)}
         self._save()
 

@@ -29,9 +29,12 @@ from edge_agent.journal.rows import (
 from edge_agent.journal.trouble import DAMAGE_ERRORS, is_damage, storage_error
 from edge_agent.values import Incident, IncidentState, Message, PastIncident, Summary
 
+DROP_FIGURES: Final = "CAST(count AS INTEGER), CAST(bytes AS INTEGER), CAST(first_s AS REAL), CAST(last_s AS REAL)"
+"""Columns of `drops`; it has no checksums, so damage must at least not change their types."""
+
 _PAGE_ROWS: Final = 256
 _STORED: Final = """
-    SELECT i.number, i.explained, i.form, i.crc, i.body, i.state, i.revision, i.id, c.form, c.crc, c.body
+    SELECT i.number, CAST(i.explained AS INTEGER), i.form, i.crc, i.body, i.state, i.revision, i.id, c.form, c.crc, c.body
     FROM incidents i LEFT JOIN closures c ON c.number = i.number """
 _T = TypeVar("_T")
 
@@ -76,7 +79,7 @@ class Reader:
 
     def oldest_queued_s(self) -> float | None:
         """When the message at the head of the outbox was queued, seconds since 1970; None if the outbox is empty."""
-        rows = self._all("SELECT queued_s FROM outbox ORDER BY number LIMIT 1")
+        rows = self._all("SELECT CAST(queued_s AS REAL) FROM outbox ORDER BY number LIMIT 1")
         return float(rows[0][0]) if rows else None
 
     def to_explain(self, limit: int) -> list[Incident]:
@@ -129,8 +132,8 @@ class Reader:
 
     def drops(self) -> list[Drop]:
         """What was given up, by reason."""
-        rows = self._all("SELECT reason, count, bytes, first_s, last_s FROM drops WHERE count > 0 ORDER BY number")
-        return [Drop(reason=r, count=n, bytes=b, first_s=first, last_s=last) for r, n, b, first, last in rows]
+        rows = self._all(f"SELECT {DROP_FIGURES}, CAST(reason AS TEXT) FROM drops WHERE count > 0 ORDER BY number")
+        return [Drop(reason=r, count=n, bytes=b, first_s=first, last_s=last) for n, b, first, last, r in rows]
 
     def _incidents(self, where: str, values: Sequence[object]) -> list[Incident]:
         rows = self._all(f"SELECT number, form, crc, body, state, revision, id FROM incidents {where}", values)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from edge_agent.atomic import fsync_folder
 from edge_agent.errors import StorageError
-from edge_agent.journal.reader import connect_reader
+from edge_agent.journal.reader import DROP_FIGURES, connect_reader
 from edge_agent.journal.rows import Unusable, open_closure, open_incident, open_message, open_summary
 from edge_agent.journal.schema import connect_writer, migrate
 from edge_agent.journal.store import suspect_path
@@ -100,7 +100,6 @@ def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
         insert = f"INSERT OR IGNORE INTO {table} (number, {', '.join(columns)}) VALUES ({marks})"
         for row in _readable(source, table, columns):
             if not isinstance(_read(table, row, target), Unusable):
-                # Damage may leave a column without a checksum with a type that the table does not take.
                 with contextlib.suppress(sqlite3.IntegrityError, UnicodeError):
                     counts[table] += target.execute(insert, row).rowcount
     _carry_drops(source, target)
@@ -112,10 +111,11 @@ def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
 
 def _read(table: str, row: tuple[Any, ...], target: sqlite3.Connection) -> object:
     """The value of a row, or Unusable. Summaries and closures are checked against the incident that was carried over."""
+    # The columns without a checksum may have any type in a damaged row.
     if table == "incidents":
-        return open_incident(*row[3:])
+        return open_incident(*row[3:]) if isinstance(row[1], int | None) and isinstance(row[2], int) else Unusable("damaged-row")
     if table == "outbox":
-        return open_message(*row[2:])
+        return open_message(*row[2:]) if isinstance(row[1], float) else Unusable("damaged-row")
     known = target.execute("SELECT id FROM incidents WHERE number = ?", row[:1]).fetchone()
     if known is None:
         return Unusable("damaged-row")
@@ -125,28 +125,29 @@ def _read(table: str, row: tuple[Any, ...], target: sqlite3.Connection) -> objec
 def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """The counts of what was given up earlier."""
     with contextlib.suppress(*DAMAGE_ERRORS):
-        rows = source.execute("SELECT count, bytes, first_s, last_s, reason FROM drops WHERE count > 0").fetchall()
+        rows = source.execute(f"SELECT {DROP_FIGURES}, reason FROM drops WHERE count > 0").fetchall()
         target.executemany("UPDATE drops SET count = ?, bytes = ?, first_s = ?, last_s = ? WHERE reason = ?", rows)
 
 
 def _readable(source: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Rows of a damaged table: from its start to the first fault, from its end to the last, then number by number between."""
-    select = f"SELECT number, {', '.join(columns)} FROM {table}"
+    # `rowid` and not `number`: in a damaged schema they need not be the same, and the rowid is always an integer.
+    select = f"SELECT rowid, {', '.join(columns)} FROM {table}"
     low = -(1 << 63)
-    for row in _until_fault(source, f"{select} ORDER BY number", ()):
+    for row in _until_fault(source, f"{select} ORDER BY rowid", ()):
         if row[0] <= low:
             break
         low = row[0]
         yield row
     high: int | None = None
-    for row in _until_fault(source, f"{select} WHERE number > ? ORDER BY number DESC", (low,)):
+    for row in _until_fault(source, f"{select} WHERE rowid > ? ORDER BY rowid DESC", (low,)):
         if high is not None and row[0] >= high:
             break
         high = row[0]
         yield row
     if high is not None and high - low - 1 <= _MAX_PROBES:
         for number in range(low + 1, high):
-            yield from _until_fault(source, f"{select} WHERE number = ?", (number,))
+            yield from _until_fault(source, f"{select} WHERE rowid = ?", (number,))
 
 
 def _until_fault(source: sqlite3.Connection, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:

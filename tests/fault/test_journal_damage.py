@@ -17,7 +17,7 @@ SETTINGS = JournalSettings(max_bytes=4 << 20, max_outbox=10_000)
 INCIDENTS = {i.id: i for i in (incident(n, state="closed" if n % 2 else "open", signature=bytes(32)) for n in range(60))}
 SUMMARIES = {s.incident_id: s for s in (summary(n, text=f"Text {n}.") for n in range(0, 60, 2))}
 MESSAGES = {m.topic: m for m in (message(f"t/{n}", f"payload {n} " * 20) for n in range(90))}
-PLACES = 60
+PLACES = 30
 
 Damage = Callable[[bytearray, random.Random], None]
 

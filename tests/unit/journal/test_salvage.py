@@ -80,6 +80,26 @@ def test_rows_with_a_wrong_checksum_are_left(path: Path) -> None:
     assert counts == {"incidents": 39, "summaries": 9, "closures": 1, "outbox": 98}
 
 
+def change_schema(path: Path, old: str, new: bytes) -> None:
+    """Change a definition as a flipped bit would."""
+    data = path.read_bytes()
+    assert old.encode() in data
+    path.write_bytes(data.replace(old.encode(), new, 1))
+
+
+def test_rows_are_found_when_their_key_lost_its_name(path: Path) -> None:
+    change_schema(path, "outbox (\n            number INTEGER PRIMARY", b"outbox (\n            number INTEGER XRIMARY")
+    assert salvage(str(path), 4 << 20, 5.0)["outbox"] == 99
+
+
+def test_definition_that_is_no_text_any_more_costs_what_it_defines(path: Path) -> None:
+    change_schema(path, "CREATE TABLE closures", b"CR\xccATE TABLE closures")
+    assert salvage(str(path), 4 << 20, 5.0).keys() == {"incidents", "summaries", "closures", "outbox"}
+    finish_swap(str(path))
+    with open_journal(path) as journal:
+        assert not journal.opening.damage
+
+
 def test_no_more_than_the_newest_damaged_files_are_kept(path: Path) -> None:
     asides = []
     for n in range(KEPT_ASIDE + 2):
