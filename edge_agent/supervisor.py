@@ -86,7 +86,7 @@ class Agent:
         screen = ScreenWorker(
             link=self._link,
             journal=self._journal,
-            core=_core(settings, self._topics, self._journal, _open_classifier(opened, self._metrics)),
+            core=_core(settings, self._journal, _open_classifier(opened, self._metrics)),
             topics=self._topics,
             wakes=wakes,
             metrics=self._metrics,
@@ -294,8 +294,10 @@ def _open_classifier(release: OpenRelease | None, metrics: Metrics) -> Classifie
         return None
 
 
-def _core(settings: Settings, topics: Topics, journal: Journal, classifier: Classifier | None) -> Core:
-    router = Router(settings.routes, own_root=topics.base)
+def _core(settings: Settings, journal: Journal, classifier: Classifier | None) -> Core:
+    # The whole root is left to agents: a route `#` shall not read what other gateways on this broker publish either.
+    max_topics = max(4_096, 2 * settings.detect.max_streams)
+    router = Router(settings.routes, own_root=settings.mqtt.root, max_topics=max_topics)
     bank = DetectorBank(settings.detect, classifier)
     # A salt of its own for each start: the sequence of ids begins anew, and one boot may see many starts.
     book = IncidentBook(settings.incidents, salt=secrets.token_hex(16), open_incidents=journal.open_incidents())
