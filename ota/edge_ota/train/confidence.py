@@ -13,7 +13,7 @@ import numpy as np
 from edge_agent.confidence import FEATURES, features_of
 
 RIDGE = 1e-2
-ACCEPTED_SHARE = 0.98
+ACCEPTED_SHARE = 0.995
 """The threshold is set where this share of the finished writer's right drafts pass."""
 
 
