@@ -148,4 +148,4 @@ class Metrics(Struct, frozen=True, kw_only=True):
     anomaly_latency: Reservoir = field(default_factory=Reservoir)
     """Arrival of the oldest message of a batch to the batch's anomaly messages standing in the journal's outbox."""
     summary_latency: Reservoir = field(default_factory=Reservoir)
-    """An incident's change standing in the journal to its summary standing there."""
+    """An incident's change to its summary standing in the journal's outbox."""

@@ -36,7 +36,7 @@ from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.messages import Health, Topics, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
-from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener
+from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener, SpeakingRelease
 from edge_agent.systemd import Notifier, notifier_from, watchdog_interval_s
 from edge_agent.values import Message
 from edge_agent.workers.deliver import DeliverWorker
@@ -66,43 +66,15 @@ class Agent:
     def __init__(
         self, settings: Settings, config_path: Path, environ: Mapping[str, str], clock: Clock, release_dir: Path = FACTORY
     ) -> None:
+        self._settings = settings
         self._clock = clock
         self._metrics = Metrics()
         self._topics = Topics(settings.mqtt.root, settings.gateway.id)
         self._journal = _open_journal(settings, clock, self._metrics)
+        self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
         opened = _open_release(release_dir, self._metrics)
         speaking = opened.speaking if opened is not None else TEMPLATE_ONLY
-        wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
-        self._link = MqttLink(
-            settings.mqtt,
-            settings.gateway.id,
-            [(route.topic, route.qos) for route in settings.routes],
-            will=status_message(self._topics, "offline"),
-            birth=self._birth,
-            clock=clock,
-            rng=random.Random(secrets.randbits(64)),
-            farewell=self._farewell,
-        )
-        screen = ScreenWorker(
-            link=self._link,
-            journal=self._journal,
-            core=_core(settings, self._journal, _open_classifier(opened, self._metrics)),
-            topics=self._topics,
-            wakes=wakes,
-            metrics=self._metrics,
-            clock=clock,
-        )
-        explain = ExplainWorker(
-            journal=self._journal,
-            topics=self._topics,
-            release=speaking,
-            engines=_engines(settings, opened, self._journal),
-            zone=ZoneInfo(settings.writer.timezone),
-            wake=wakes.explain,
-            deliver=wakes.deliver,
-            metrics=self._metrics,
-            clock=clock,
-        )
+        self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,
             journal=self._journal,
@@ -110,6 +82,8 @@ class Agent:
             metrics=self._metrics,
             clock=clock,
         )
+        screen = self._make_screen(_open_classifier(opened, self._metrics))
+        explain = self._make_explain(speaking, _engines(settings, opened, self._journal))
         desk = Desk(
             journal=self._journal,
             health=self.health,
@@ -119,9 +93,14 @@ class Agent:
             remember=explain.remember,
             clock=clock,
         )
-        requests = RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=wakes.deliver, metrics=self._metrics)
-        deliver = DeliverWorker(link=self._link, journal=self._journal, wake=wakes.deliver, metrics=self._metrics)
-        self._stages = [self._stage(requests, screen), self._stage(explain), self._stage(deliver, self._health)]
+        deliver = self._wakes.deliver
+        self._stages = [
+            self._stage(
+                RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=deliver, metrics=self._metrics), screen
+            ),
+            self._stage(explain),
+            self._stage(DeliverWorker(link=self._link, journal=self._journal, wake=deliver, metrics=self._metrics), self._health),
+        ]
         """In the order in which they stop: what one still produces the next one takes."""
 
     def start(self) -> None:
@@ -166,6 +145,42 @@ class Agent:
         if ended:
             self._journal.close()
         return ended
+
+    def _make_link(self) -> MqttLink:
+        return MqttLink(
+            self._settings.mqtt,
+            self._settings.gateway.id,
+            [(route.topic, route.qos) for route in self._settings.routes],
+            will=status_message(self._topics, "offline"),
+            birth=self._birth,
+            clock=self._clock,
+            rng=random.Random(secrets.randbits(64)),
+            farewell=self._farewell,
+        )
+
+    def _make_screen(self, classifier: Classifier | None) -> ScreenWorker:
+        return ScreenWorker(
+            link=self._link,
+            journal=self._journal,
+            core=_core(self._settings, self._journal, classifier),
+            topics=self._topics,
+            wakes=self._wakes,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+
+    def _make_explain(self, release: SpeakingRelease, engines: Engines) -> ExplainWorker:
+        return ExplainWorker(
+            journal=self._journal,
+            topics=self._topics,
+            release=release,
+            engines=engines,
+            zone=ZoneInfo(self._settings.writer.timezone),
+            wake=self._wakes.explain,
+            deliver=self._wakes.deliver,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
 
     def _birth(self) -> Sequence[Message]:
         return self._health.retained()

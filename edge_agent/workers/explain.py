@@ -132,7 +132,7 @@ class ExplainWorker:
         self._metrics.routes.add(summary.route)
         for reason in summary.reasons:
             self._metrics.fallbacks.add(reason)
-        self._metrics.summary_latency.add(max(0.0, summary.written_s - incident.updated_s))
+        self._metrics.summary_latency.add(max(0.0, self._clock.now_s() - incident.updated_s))
 
     def _summarise(self, incident: Incident) -> Summary:
         """The best summary that can be had; one whose attempt failed unexpectedly is tried with less each time."""

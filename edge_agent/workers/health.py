@@ -103,6 +103,8 @@ class HealthWorker:
         """
         about, metrics, counters = self._about, self._metrics, self._link.counters
         problems = [*metrics.conditions.current(), *_refused(counters)]
+        if self._journal.damaged:
+            problems.append("journal: the file was found damaged while in use; a restart of the agent repairs it")
         queues = {"arrivals": self._link.queued}
         drops = {**counters.dropped}
         for reason, count in metrics.rejections.by_label().items():

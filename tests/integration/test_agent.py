@@ -135,6 +135,17 @@ def test_a_signal_stops_it_cleanly_in_under_five_seconds(agent: AgentProcess, wa
     assert "not running" in agent.command("status", "--config", str(agent.config)).stdout.decode()
 
 
+def test_a_broker_that_answers_no_more_does_not_hold_up_the_stop(
+    agent: AgentProcess, watcher: Watcher, broker: Mosquitto
+) -> None:
+    send_spike(watcher)
+    broker.suspend()
+    try:
+        assert agent.stop(timeout_s=5.0) == 0
+    finally:
+        broker.resume()
+
+
 def test_it_is_ready_without_a_broker_and_connects_when_there_is_one(tmp_path: Path) -> None:
     port = free_port()
     with AgentProcess(tmp_path / "agent", port) as agent:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
-
-import pytest
 
 from tests.agent import AgentProcess, eventually
 from tests.mosquitto import Mosquitto
@@ -32,7 +31,6 @@ PERIOD_S = 0.2
 """A third of the watchdog's interval below."""
 
 
-@pytest.mark.usefixtures("mosquitto")
 def test_pings_stop_when_a_worker_hangs(tmp_path: Path, mosquitto: Mosquitto) -> None:
     told = tmp_path / "hang-now"
     environ = {"WATCHDOG_USEC": "600000", "HANG_WHEN_THERE": str(told)}
@@ -46,3 +44,15 @@ def test_pings_stop_when_a_worker_hangs(tmp_path: Path, mosquitto: Mosquitto) ->
         assert agent.notifications().count("WATCHDOG=1") == fed
         assert agent.stop(timeout_s=6.0) == 1
         assert "deliver does not stop" in agent.log()
+
+
+def test_a_second_signal_ends_at_once_what_the_first_cannot(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    told = tmp_path / "hang-now"
+    told.touch()
+    environ = {"HANG_WHEN_THERE": str(told)}
+    with AgentProcess(tmp_path / "agent", mosquitto.port, environ=environ, entry=("-c", HANGING)) as agent:
+        agent.start()
+        assert agent.process is not None
+        agent.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "STOPPING=1" in agent.notifications(), "it is stopping")
+        assert agent.stop(signal.SIGTERM) == 128 + signal.SIGTERM
