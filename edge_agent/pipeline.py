@@ -140,7 +140,7 @@ class Screener:
         `monotonic_s`, where the caller has it, is a clock that never goes back; it decides how long a silence is.
         """
         anomalies = self._bank.tick(now_s, monotonic_s)
-        incidents = self._book.update(anomalies, now_s) + self._book.tick(now_s)
+        incidents = self._book.update(anomalies, now_s)
         return Screened(anomalies, incidents, [], {}, 0)
 
 
