@@ -43,8 +43,10 @@ class Notifier:
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                # Connected, so that waiting for a full queue is waiting: unconnected, the kernel says "writable" at once.
+                channel.connect(self._address)
                 channel.settimeout(_SEND_TIMEOUT_S)
-                channel.sendto(text.encode(), self._address)
+                channel.send(text.encode())
         except OSError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_without_a_socket_nothing_happens(environ: dict[str, str]) -> None:
 
 def test_a_manager_that_is_gone_is_survived(tmp_path: Path) -> None:
     Notifier(str(tmp_path / "nobody")).watchdog()
+
+
+def test_a_manager_that_does_not_read_costs_a_wait_and_no_processor_time(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with _listen(path), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        filler.connect(path)
+        filler.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                filler.send(b"full")
+        before_s = time.thread_time()
+        Notifier(path).watchdog()
+        assert time.thread_time() - before_s < 0.1, "it was busy while it waited"
 
 
 @pytest.mark.parametrize(
