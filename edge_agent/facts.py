@@ -20,9 +20,20 @@ DIRECTED_KINDS = frozenset({"spike", "dip", "shift", "drift"})
 MOVED = {"up": "rose", "down": "fell"}
 """How a direction is printed: a verb in the past tense."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTHS = (
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-)  # not strftime, whose names follow the process's locale
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]  # not strftime, whose names follow the process's locale
 _MAX_NAME = 120
 
 

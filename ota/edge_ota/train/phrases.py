@@ -114,10 +114,7 @@ def answer_of(chunk: Chunk, style: int) -> list[str]:
     """Phrase a chunk in a style, as pieces of the vocabulary without `</s>`."""
     first = chunk.subjects[0]
     onset = _onset(first, style)
-    if style % 2 == 0:
-        text = f"{onset} , {_clause(first, style, '')}"
-    else:
-        text = _clause(first, style, f" {onset}")
+    text = f"{onset} , {_clause(first, style, '')}" if style % 2 == 0 else _clause(first, style, f" {onset}")
     if chunk.relation != "alone":
         second = chunk.subjects[1]
         when = "at the same time" if chunk.relation == "together" else f"then at <at:{second.index}>"

@@ -132,7 +132,7 @@ def train(
         tokens, targets = _batch(waiting.pop())
         loss = functional.cross_entropy(network(tokens).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this method without types
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         seen += int((targets != IGNORED).sum())

@@ -1,6 +1,7 @@
 """The recipe of the pico writer, whole: phrases, training, INT8 export, and what it gets right on chunks never trained.
 
     python -m edge_ota.train.writer --out FOLDER [--steps N] [--seed N]
+    python -m edge_ota.train.writer --evaluate FOLDER [--count N]
 
 A part of the combinations of a pair (kind, kind, relation) is held out of training; the table at the end says what share of
 answers the device's verifier accepts, for combinations seen and never seen, measured on the exported INT8 model.
@@ -17,13 +18,12 @@ from pathlib import Path
 from random import Random
 
 from edge_agent.grammar import accepts
-from edge_agent.prompt import PROMPT_VERSION, STYLES, prompt_of
+from edge_agent.prompt import STYLES, prompt_of
 from edge_agent.values import Chunk
 from edge_ota.train.confidence import fit_confidence
-from edge_ota.train.export import save_int8, save_tokenizer
 from edge_ota.train.phrases import chunk_of, example_of, lexicon, vocabulary
-from edge_ota.train.pico import Pico, PicoShape, Schedule, train
 
+STEPS = 3_000
 HELD_OUT_PERCENT = 15
 EVALUATED = 600
 
@@ -45,47 +45,48 @@ def chunks(random: Random, *, unseen: bool) -> Iterator[Chunk]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the recipe; returns the exit code."""
+    """Run the recipe, or only the evaluation of a folder that the recipe wrote; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for model, tokenizer, lexicon and confidence rule")
-    parser.add_argument("--steps", type=int, default=Schedule.steps)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--out", type=Path, help="train: folder for model, tokenizer, lexicon and confidence rule")
+    which.add_argument("--evaluate", type=Path, help="only evaluate the folder of a release, such as edge_agent/factory")
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--count", type=int, default=EVALUATED, help="chunks to answer of each sort")
     options = parser.parse_args(argv)
+    if options.out is not None:
+        _train(options.out, options.steps, options.seed)
+    print(json.dumps(evaluate((options.out or options.evaluate) / "writer", options.count), indent=1))
+    return 0
+
+
+def _train(out: Path, steps: int, seed: int) -> None:
+    from edge_ota.train.export import save_int8, save_tokenizer  # torch is not needed to evaluate
+    from edge_ota.train.pico import Pico, PicoShape, Schedule, train
+
     pieces = vocabulary()
     numbers = {piece: number for number, piece in enumerate(pieces)}
-    source = chunks(Random(options.seed), unseen=False)
+    source = chunks(Random(seed), unseen=False)
 
     def draw(random: Random) -> tuple[list[int], list[int]]:
         example = example_of(next(source), random.randrange(STYLES))
         return [numbers[p] for p in example.prompt], [numbers[p] for p in example.answer]
 
-    def inspect(network: Pico, step: int) -> None:
-        save_int8(network, pieces, options.out / f"checkpoint-{step}")
-        print(f"step {step}: {json.dumps(evaluate(options.out / f'checkpoint-{step}', 200))}", flush=True)
+    def report(line: str) -> None:
+        print(line, flush=True)
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(pieces, options.out / "tokenizer.json")
-    network = train(
-        PicoShape(vocabulary=len(pieces)),
-        Schedule(steps=options.steps),
-        draw,
-        options.seed,
-        lambda line: print(line, flush=True),
-        inspect,
-    )
-    model = options.out / "writer"
-    save_int8(network, pieces, model)
-    (options.out / "lexicon.txt").write_text("\n".join(lexicon()) + "\n", encoding="utf-8")
-    checkpoints = sorted(options.out.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    rule = fit_confidence([write_all(folder, 400, seed=101) for folder in (*checkpoints, model)])
-    (options.out / "confidence.json").write_text(json.dumps(rule, indent=1) + "\n", encoding="utf-8")
-    result = {
-        "prompt_version": PROMPT_VERSION,
-        "parameters": sum(p.numel() for p in network.parameters()),
-        **evaluate(model, EVALUATED),
-    }
-    print(json.dumps(result, indent=1))
-    return 0
+    def inspect(network: Pico, step: int) -> None:
+        save_int8(network, pieces, out / f"checkpoint-{step}")
+        report(f"step {step}: {json.dumps(evaluate(out / f'checkpoint-{step}', 200))}")
+
+    out.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(pieces, out / "tokenizer.json")
+    (out / "lexicon.txt").write_text("\n".join(lexicon()) + "\n", encoding="utf-8")
+    network = train(PicoShape(vocabulary=len(pieces)), Schedule(steps=steps), draw, seed, report, inspect)
+    save_int8(network, pieces, out / "writer")
+    checkpoints = sorted(out.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    rule = fit_confidence([write_all(folder, 400, seed=101) for folder in (*checkpoints, out / "writer")])
+    (out / "confidence.json").write_text(json.dumps(rule, indent=1) + "\n", encoding="utf-8")
 
 
 def write_all(model: Path, count: int, seed: int) -> list[tuple[bool, list[float]]]:

@@ -197,9 +197,11 @@ def test_garbage_from_the_broker_never_ends_the_link(version: str) -> None:
             sound[rng.randrange(len(sound))] = rng.randrange(256)
             noise = bytes(sound)
         garbage.append(Closing((accepted if number % 2 else b"") + noise))
-    with ScriptedBroker([*garbage, good]) as broker:
-        with running(link_to(broker, protocol=version, backoff_min_s=0.001, backoff_max_s=0.001), connect=False) as link:
-            wait_until(lambda: link.session > len(garbage), what="the end of all broken connections")
-            assert [item.topic for item in drain_until(link, 1)][-1] == "plant/1"
-            assert link.connected
-            assert "internal-error" not in link.counters.disconnects
+    with (
+        ScriptedBroker([*garbage, good]) as broker,
+        running(link_to(broker, protocol=version, backoff_min_s=0.001, backoff_max_s=0.001), connect=False) as link,
+    ):
+        wait_until(lambda: link.session > len(garbage), what="the end of all broken connections")
+        assert [item.topic for item in drain_until(link, 1)][-1] == "plant/1"
+        assert link.connected
+        assert "internal-error" not in link.counters.disconnects
