@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -54,7 +55,7 @@ def test_a_manager_that_does_not_read_costs_a_wait_and_no_processor_time(tmp_pat
     with _listen(path), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
         filler.connect(path)
         filler.setblocking(False)
-        with pytest.raises(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):
             while True:
                 filler.send(b"full")
         before_s = time.thread_time()
