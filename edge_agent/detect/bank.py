@@ -50,7 +50,9 @@ _MOST_VALUE = 1e100
 _INTERVAL_GAIN = 1 / 32
 _INTERVAL_CLIP = 4.0
 _LEARN_TAILS_FROM = 16
-_LOOKS = np.array(LOOKS, dtype=np.float64)
+_TRUSTED_WARMUPS = 2
+"""So many warm-ups long everything is learnt as usual: there is no habit yet that a change could be told from."""
+_LOOKS = np.array(LOOKS, dtype=np.float64)[:, None]
 
 
 class Detected(Struct, frozen=True):
@@ -78,9 +80,10 @@ class DetectorBank:
         rejections: list[Rejection] = []
         scores = np.zeros(len(readings))
         told: list[tuple[int, int, Anomaly]] = []
-        columns = self._columns(readings, rejections)
         times = np.array([r.time_s for r in readings], dtype=np.float64)
-        values = np.clip(np.array([r.value for r in readings], dtype=np.float64), -_MOST_VALUE, _MOST_VALUE)
+        values = np.array([r.value for r in readings], dtype=np.float64)
+        columns = self._columns(readings, times, values, rejections)
+        values = np.minimum(np.maximum(values, -_MOST_VALUE), _MOST_VALUE)
         with np.errstate(all="ignore"):
             for places in _rounds(columns):
                 kept = self._in_order(columns[places], times[places])
@@ -143,20 +146,20 @@ class DetectorBank:
         """Bytes of numbers held for each stream, without its name."""
         return self._state.bytes_per_stream()
 
-    def _columns(self, readings: Sequence[Reading], rejections: list[Rejection]) -> Indices:
+    def _columns(self, readings: Sequence[Reading], times: Floats, values: Floats, rejections: list[Rejection]) -> Indices:
         known = self._state.columns
-        found = [known.get(r.stream, -1) for r in readings]
-        for place, column in enumerate(found):
+        found = np.array([known.get(r.stream, -1) for r in readings], dtype=np.intp)
+        unusable = ~(np.isfinite(times) & np.isfinite(values))
+        for place in np.flatnonzero(unusable | (found < 0)):
             reading = readings[place]
-            if not (math.isfinite(reading.value) and math.isfinite(reading.time_s)):
-                found[place] = -1
-                rejections.append(Rejection(reading.stream, "not-finite", f"value {reading.value!r} at {reading.time_s!r} s"))
-            elif column < 0:
-                found[place] = self._state.column(reading.stream, reading.unit)
-                if found[place] < 0:
-                    detail = f"more than detect.max_streams = {self._settings.max_streams} streams"
-                    rejections.append(Rejection(reading.stream, "too-many-streams", detail))
-        return np.array(found, dtype=np.intp)
+            found[place] = -1 if unusable[place] else self._state.column(reading.stream, reading.unit)
+            if unusable[place]:
+                detail = f"value {reading.value!r} at {reading.time_s!r} s"
+                rejections.append(Rejection(reading.stream, "not-finite", detail))
+            elif found[place] < 0:
+                detail = f"more than detect.max_streams = {self._settings.max_streams} streams"
+                rejections.append(Rejection(reading.stream, "too-many-streams", detail))
+        return found
 
     def _in_order(self, columns: Indices, times: Floats) -> Mask:
         """Which readings are not older than their stream's last one; counts the others."""
@@ -188,8 +191,9 @@ class DetectorBank:
         block[LATE] = 0.0
         state.put(columns, block)
         state.remember(columns, counts, values)
-        looked = (block[CAUSE] > 0) & ~opening & ~ending & np.isin(block[AGE], _LOOKS)
-        if opening.any() or ending.any() or looked.any():
+        is_open = block[CAUSE] > 0
+        if is_open.any():
+            looked = is_open & ~opening & ~ending & (block[AGE] == _LOOKS).any(axis=0)
             groups = [[int(c) for c in columns[mask]] for mask in (opening, looked, ending)]
             tell = self._cases.changed(*groups)
             place_of = dict(zip(columns.tolist(), places.tolist(), strict=True))
@@ -230,13 +234,14 @@ class DetectorBank:
         sizes = (values - expected) / scale
         steps = np.abs(values - block[LAST])
         equal = (steps <= 0) & (block[COUNT] > 0)
-        follows = np.where(is_open & (block[CAUSE] != episodes.CHANGE), 0.0, 1.0)
+        scaled = np.where(block[COUNT] >= level.UNCLIPPED, 1.0, 0.0)
+        follows = scaled * ~(is_open & (block[CAUSE] != episodes.CHANGE))
         deviation = (values - block[SLOW]) / np.maximum(block[SLOW_SCALE], least)
         statistics = np.empty((tails.STATISTICS, len(values)))
         statistics[tails.UP] = np.maximum(sizes, 0.0)
         statistics[tails.DOWN] = np.maximum(-sizes, 0.0)
         statistics[tails.CHANGE] = change.statistic(block, deviation, times, follows)
-        statistics[tails.NOISE] = variance.roughness(block, steps / np.maximum(block[LAST_SCALE], least))
+        statistics[tails.NOISE] = variance.roughness(block, steps / np.maximum(block[LAST_SCALE], least), scaled)
         statistics = tails.compress(statistics)
         rarity = np.vstack([tails.log_probability(block, statistics), variance.repeats(block, equal, times)])
         threshold = episodes.thresholds(block, self._settings.false_alarms_per_stream_day)
@@ -245,14 +250,16 @@ class DetectorBank:
         ready = (block[COUNT] >= self._settings.warmup_readings) & (block[REST] <= 0)
         opening = ready & ~is_open & (lowest <= threshold)
         cause = 1 + rarity.argmin(axis=0)
+        # Sums over many readings remember an excursion that is over: they count only for anomalies that are theirs.
         rarity[tails.CHANGE] *= block[CAUSE] == episodes.CHANGE
+        rarity[tails.NOISE] *= block[CAUSE] == episodes.NOISE
         calm = rarity.min(axis=0) > episodes.CALM_SHARE * threshold
         magnitudes = np.abs(sizes)
         ending = episodes.go_on(block, is_open, calm, (times, values, magnitudes, raw))
         scores = np.where(
             block[COUNT] >= self._settings.warmup_readings, episodes.shown_scores(block, raw, opening, is_open, calm), 0.0
         )
-        self._learn(block, values, statistics, least, (steps, equal), is_open, opening)
+        self._learn(block, values, statistics, least, (steps, equal), (is_open, opening, raw))
         at = np.flatnonzero(opening)
         if len(at):
             frozen = (expected[at], scale[at], chosen[at])
@@ -267,18 +274,19 @@ class DetectorBank:
         statistics: Floats,
         least: Floats,
         moved: tuple[Floats, Mask],
-        is_open: Mask,
-        opening: Mask,
+        judged: tuple[Mask, Mask, Floats],
     ) -> None:
         """Learn from what is usual; from an anomaly only, once, that it happened."""
         steps, equal = moved
+        is_open, opening, raw = judged
         usual = 1.0 - (is_open | opening)
+        trusted = usual * np.where(block[COUNT] < _TRUSTED_WARMUPS * self._settings.warmup_readings, 1.0, episodes.trust(raw))
         tails.learn(block, statistics, np.where(block[COUNT] >= _LEARN_TAILS_FROM, usual, 0.0), opening)
-        change.learn(block, usual)
-        variance.learn(block, usual)
+        change.learn(block, trusted)
+        variance.learn(block, trusted)
         variance.learn_repeats(block, equal, usual)
         level.learn_quantum(block, steps)
-        level.learn(block, values, values - level.predictions(block), least, usual)
+        level.learn(block, values, values - level.predictions(block), least, usual, trusted)
 
     def _silence(self, column: int, end_s: float | None) -> Anomaly:
         """A stream's silence: open, or ended at `end_s`."""

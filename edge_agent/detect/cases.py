@@ -168,6 +168,8 @@ class Cases:
             case.probabilities, case.signature = answer
         view = self._view(column)
         case.kind, case.confidence = naming.settle(view, case.probabilities)
+        if case.kind == "noise":
+            self._state.fields[CAUSE, column] = episodes.NOISE
         anomaly = self._anomaly(column, case, view)
         if anomaly == case.told:
             return None

@@ -23,7 +23,7 @@ _ABS_TO_SIGMA = 1.2533141373155001
 
 def statistic(block: Floats, deviation: Floats, times: Floats, mask: Floats) -> Floats:
     """Take in the deviation from the slow level, in slow scales, where `mask` is 1; returns the size of the change, >= 0."""
-    block[RECENT] += RECENT_GAIN * mask * (np.clip(deviation, -_CLIP, _CLIP) - block[RECENT])
+    block[RECENT] += RECENT_GAIN * mask * (np.minimum(np.maximum(deviation, -_CLIP), _CLIP) - block[RECENT])
     size = np.abs(block[RECENT]) / np.maximum(block[RECENT_SCALE], 0.25 * _FIRST_SCALE)
     quiet = size < _UNREMARKABLE
     block[RECENT_TIME] = np.where(quiet, times, block[RECENT_TIME])

@@ -66,7 +66,7 @@ _LEAST_STEP_S = 1e-3
 
 def thresholds(block: Floats, false_alarms_per_day: float) -> Floats:
     """Natural log of the probability at which each stream alarms, shared out over the tests."""
-    chance = np.clip(false_alarms_per_day * block[INTERVAL] / 86_400.0, _LEAST_CHANCE, _MOST_CHANCE)
+    chance = np.minimum(np.maximum(false_alarms_per_day / 86_400.0 * block[INTERVAL], _LEAST_CHANCE), _MOST_CHANCE)
     return np.asarray(np.log(chance / TESTS) - _LN10 * block[HABIT])
 
 
@@ -76,8 +76,9 @@ def expectation(block: Floats, is_open: Mask, least: Floats) -> tuple[Floats, Fl
     While an anomaly is open its frozen prediction holds, with an error that grows with its age up to the slow scale.
     """
     chosen = level.best(block)
-    ahead = np.take_along_axis(level.predictions(block), chosen[None, :], axis=0)[0]
-    scale = np.maximum(np.take_along_axis(level.scales(block), chosen[None, :], axis=0)[0], least)
+    places = np.arange(len(chosen))
+    ahead = level.predictions(block)[chosen, places]
+    scale = np.maximum(level.scales(block)[chosen, places], least)
     if not is_open.any():
         return ahead, scale, chosen
     age = block[AGE] + 1.0
@@ -91,7 +92,15 @@ def raw_scores(log_probability: Floats, threshold: Floats) -> Floats:
     """Score of a log-probability against the stream's threshold (both < 0)."""
     above = 0.5 + 0.1 * (threshold - log_probability) / _LN10
     below = 0.5 * log_probability / threshold
-    return np.clip(np.where(log_probability <= threshold, above, np.minimum(below, _BELOW)), 0.0, 1.0)
+    return np.where(log_probability <= threshold, np.minimum(above, 1.0), np.maximum(np.minimum(below, _BELOW), 0.0))
+
+
+def trust(raw: Floats) -> Floats:
+    """How much of a reading is learnt as usual: all below a score of 0.2, a tenth from 0.4 on.
+
+    Otherwise a change that gathers over many readings would be learnt while it gathers, and never be called one.
+    """
+    return np.minimum(np.maximum((0.4 - raw) / 0.2, 0.1), 1.0)
 
 
 def shown_scores(block: Floats, raw: Floats, opening: Mask, going_on: Mask, calm: Mask) -> Floats:

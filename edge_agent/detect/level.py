@@ -4,7 +4,7 @@ A slow level suits a stream that stays where it is, a middle average one that wa
 level with trend one that climbs (counters, batteries, tanks). Each learns with Huber-clipped steps (Huber 1964), so that an
 outlier moves it by three usual errors at most; the first readings are averaged unclipped.
 
-Rules: elementwise over streams; nothing here changes while a stream's anomaly is open (`learn` is given a mask).
+Rules: elementwise over streams; nothing here changes while a stream's anomaly is open (`learn` is told where).
 """
 
 from __future__ import annotations
@@ -68,23 +68,26 @@ def best(block: Floats) -> Indices:
     return np.asarray(scales(block).argmin(axis=0))
 
 
-def learn(block: Floats, values: Floats, errors: Floats, least: Floats, mask: Floats) -> None:
-    """Move the predictions by what was read. `errors` (4, m) are value minus prediction; `mask` is 1 where to learn, else 0."""
+def learn(block: Floats, values: Floats, errors: Floats, least: Floats, usual: Floats, trusted: Floats) -> None:
+    """Move the predictions by what was read. `errors` (4, m) are value minus prediction.
+
+    `usual` is 1 where to learn and 0 where not; `trusted` is how much of it the slow level and the scales take, from 0 to 1.
+    """
     count = block[COUNT]
     first_gain = 1.0 / (count + 1.0)
     scales = np.maximum(block[SCALE : SCALE + 4], least)
     sizes = np.abs(errors)
     young = count < UNCLIPPED
     bound = np.where(young, np.inf, _HUBER * scales)
-    steps = np.clip(errors, -bound, bound)
-    gains = np.maximum(LEVEL_GAINS, first_gain) * mask
-    block[TRENDED] += block[TREND] * mask
+    steps = np.minimum(np.maximum(errors, -bound), bound)
+    gains = np.maximum(LEVEL_GAINS, first_gain) * np.stack((trusted, usual, usual, usual))
+    block[TRENDED] += block[TREND] * usual
     block[PREDICTION : PREDICTION + 4] += gains * steps
-    block[TREND] += np.where(count > 1, TREND_GAIN * mask, 0.0) * steps[3]
+    block[TREND] += np.where(count > 1, TREND_GAIN * usual, 0.0) * steps[3]
     block[LAST] = values
     spread = _ABS_TO_SIGMA * np.minimum(sizes, np.where(young, np.inf, 4.0 * scales)) - block[SCALE : SCALE + 4]
     # The first reading has no prediction to miss: scales start with the second.
-    pace = np.maximum(SCALE_GAINS, 1.0 / np.maximum(count, 1.0)) * mask
+    pace = np.maximum(SCALE_GAINS, 1.0 / np.maximum(count, 1.0)) * trusted
     block[SCALE : SCALE + 4] += np.where(count > 0, pace, 0.0) * spread
 
 

@@ -25,7 +25,7 @@ _FIRST_START = np.array([2.05, 2.05, 2.33, 2.05])[:, None]
 _FIRST_MEAN = np.array([0.40, 0.40, 0.40, 0.45])[:, None]
 _FIRST_WEIGHT = 20.0
 _MOST_WEIGHT = 100.0
-_START_GAIN = 0.2
+_START_GAIN = np.array([0.1, 0.1, 0.01, 0.01])[:, None]  # slower for the two that remember some sixteen readings
 _SHAPE_PRIOR, _SHAPE_WEIGHT = 0.08, 60.0
 _LEAST_SHAPE, _MOST_SHAPE = 0.001, 0.4
 _LEAST_START, _LEAST_MEAN = 0.5, 0.05
@@ -47,7 +47,7 @@ def log_probability(block: Floats, statistics: Floats) -> Floats:
     weight = block[TAIL_COUNT : TAIL_COUNT + 4]
     shape = 0.5 * (1.0 - mean * mean / variance)
     shape = (weight * shape + _SHAPE_WEIGHT * _SHAPE_PRIOR) / (weight + _SHAPE_WEIGHT)
-    shape = np.clip(shape, _LEAST_SHAPE, _MOST_SHAPE)
+    shape = np.minimum(np.maximum(shape, _LEAST_SHAPE), _MOST_SHAPE)
     tail = np.log1p(shape * excess / (mean * (1.0 - shape))) / shape
     body = _LOG_BEYOND * np.minimum(statistics / begin, 1.0)
     return np.asarray(body - tail)
@@ -68,7 +68,7 @@ def learn(block: Floats, statistics: Floats, usual: Floats, opening: Mask) -> No
     taken = np.maximum(usual, opening)
     np.maximum(peak, np.where(beyond, statistics * taken, 0.0), out=peak)
     ended = (peak > 0) & (~beyond | opening)
-    excess = np.clip(peak - begin, 0.0, _LEARNT_EXCESS * mean)
+    excess = np.minimum(np.maximum(peak - begin, 0.0), _LEARNT_EXCESS * mean)
     gain = np.where(ended, 1.0 / (weight + 1.0), 0.0)
     begin += _START_GAIN * usual * mean * (beyond - BEYOND)
     np.maximum(begin, _LEAST_START, out=begin)

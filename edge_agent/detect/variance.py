@@ -35,10 +35,10 @@ _FREE_REPEATS = 4.0  # repeats that are never held against a stream
 _MOST_REPEATS = 0.9999
 
 
-def roughness(block: Floats, steps: Floats) -> Floats:
-    """Take in the size of the step, in usual steps; returns how much rougher than usual the stream is, >= 0."""
+def roughness(block: Floats, steps: Floats, mask: Floats) -> Floats:
+    """Take in the size of the step, in usual steps, where `mask` is 1; returns how much rougher than usual the stream is, >= 0."""
     level = block[ROUGHNESS]
-    level += ROUGHNESS_GAIN * (_ABS_TO_SIGMA * np.minimum(steps, _CLIP) - level)
+    level += ROUGHNESS_GAIN * mask * (_ABS_TO_SIGMA * np.minimum(steps, _CLIP) - level)
     excess: Floats = np.maximum(level - 1.0, 0.0) / np.maximum(block[ROUGHNESS_SCALE], 0.05)
     return excess
 
