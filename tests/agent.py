@@ -147,18 +147,16 @@ class Watcher:
         self.port = port
         self.messages: list[MQTTMessage] = []
         self._lock = threading.Lock()
-        self._subscribed = threading.Event()
+        self.subscriptions = 0
+        """How often the broker confirmed a subscription: grows with every connect and every question."""
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.on_message = self._heard
         self._client.on_connect = lambda client, *_: client.subscribe(filters, qos=1)
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_subscribe = self._subscribed
         self._client.reconnect_delay_set(1, 1)
-        # A session that the broker keeps, so that nothing is missed while the broker is away.
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it without types
-        properties.SessionExpiryInterval = 3_600
-        self._client.connect("127.0.0.1", port, properties=properties)
+        self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        eventually(lambda: self.subscriptions, "the watcher is subscribed")
 
     def __enter__(self) -> Watcher:
         return self
@@ -166,6 +164,9 @@ class Watcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _subscribed(self, *_: object) -> None:
+        self.subscriptions += 1
 
     def _heard(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         with self._lock:
@@ -197,11 +198,10 @@ class Watcher:
         """Send a request with an MQTT 5 response topic and return the answer that carries its correlation data."""
         answers: queue.Queue[MQTTMessage] = queue.Queue()
         topic, correlation = f"answers/{command}/{time.monotonic_ns()}", os.urandom(8)
-        subscribed = threading.Event()
+        before = self.subscriptions
         self._client.message_callback_add(topic, lambda client, userdata, message: answers.put(message))
-        self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.subscribe(topic, qos=1)
-        assert subscribed.wait(10)
+        eventually(lambda: self.subscriptions > before, "the answer's topic is subscribed to")
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho left it without types
         properties.ResponseTopic, properties.CorrelationData = topic, correlation
         self._client.publish(f"{BASE}/request/{command}", json.dumps(body), qos=1, properties=properties)

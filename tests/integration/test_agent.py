@@ -170,11 +170,15 @@ def test_what_happens_while_the_broker_is_away_is_told_when_it_is_back(
         listed = json.loads(agent.command("incidents", "--config", str(agent.config), "--json").stdout)
         return bool(listed[0]["state"] == "closed")
 
-    # While nothing arrives nothing can end: an operator's restart of the agent ends what was going on.
+    # While nothing arrives nothing can end: a restart of the agent ends what was going on.
     agent.stop()
     agent.start()
     eventually(closed_in_the_journal, "closed while the broker is away")
+    agent.stop()
+    subscriptions = watcher.subscriptions
     broker.start()
+    eventually(lambda: watcher.subscriptions > subscriptions, "the watcher is back")
+    agent.start()
     eventually(lambda: any(each["state"] == "closed" for each in watcher.documents(f"incident/{incident_id}")), "told as closed")
 
 
