@@ -168,6 +168,7 @@ class DetectorBank:
         late = (back > 0) & (back <= _CLOCK_SET_S) & (fields[COUNT, columns] > 0) & (fields[LATE, columns] < _MOST_LATE)
         if late.any():
             fields[LATE, columns] += late
+            fields[HEARD, columns[late]] = self._clock.elapsed_s  # it is late, not silent
         return np.asarray(~late)
 
     def _round(
@@ -284,7 +285,7 @@ class DetectorBank:
         tails.learn(block, statistics, np.where(block[COUNT] >= _LEARN_TAILS_FROM, usual, 0.0), opening)
         change.learn(block, trusted)
         variance.learn(block, trusted)
-        variance.learn_repeats(block, equal, usual)
+        variance.learn_repeats(block, equal, trusted)
         level.learn_quantum(block, steps)
         level.learn(block, values, values - level.predictions(block), least, usual, trusted)
 

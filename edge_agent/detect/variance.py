@@ -32,11 +32,10 @@ _ABS_TO_SIGMA = 1.2533141373155001
 _REPEATS_GAIN = 1 / 256
 _LONGEST_KEPT = 0.98  # of the longest run, at each end of a run: it is forgotten over some fifty runs
 _FREE_REPEATS = 4.0  # repeats that are never held against a stream
-_MOST_REPEATS = 0.9999
 
 
 def roughness(block: Floats, steps: Floats, mask: Floats) -> Floats:
-    """Take in the size of the step, in usual steps, where `mask` is 1; returns how much rougher than usual the stream is, >= 0."""
+    """Take in the size of the step, in usual steps, where `mask` is 1; returns how much rougher than usual it is, >= 0."""
     level = block[ROUGHNESS]
     level += ROUGHNESS_GAIN * mask * (_ABS_TO_SIGMA * np.minimum(steps, _CLIP) - level)
     excess: Floats = np.maximum(level - 1.0, 0.0) / np.maximum(block[ROUGHNESS_SCALE], 0.05)
@@ -57,7 +56,9 @@ def repeats(block: Floats, equal: Mask, times: Floats) -> Floats:
     block[LONGEST] = np.where(ended > 0, np.maximum(_LONGEST_KEPT * block[LONGEST], ended), block[LONGEST])
     block[RUN] = run
     block[RUN_TIME] = np.where(equal, block[RUN_TIME], times)
-    share = np.minimum(block[REPEATS] + 1.0 / (block[COUNT] + 2.0), _MOST_REPEATS)
+    # Neither 0 nor 1 can be known from so many readings; a stream that was always constant is never improbable.
+    unseen = 1.0 / (block[COUNT] + 2.0)
+    share = np.minimum(block[REPEATS] + unseen, 1.0 - 0.5 * unseen)
     beyond = np.maximum(run - 2.0 * block[LONGEST] - _FREE_REPEATS, 0.0)
     log_probability: Floats = beyond * np.log(share)
     return log_probability

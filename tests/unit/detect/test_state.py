@@ -1,0 +1,53 @@
+"""Columns: growth, limits, and windows in order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_agent.detect.contract import WINDOW_READINGS
+from edge_agent.detect.state import COUNT, FIELDS, StreamState
+
+
+def test_a_stream_keeps_its_column_while_others_come_and_the_limit_holds() -> None:
+    state = StreamState(40)
+    columns = [state.column(f"s{i}", "V") for i in range(41)]
+    assert columns == [*range(40), -1]
+    assert state.column("s7", "") == 7
+    assert state.units[7] == "V"
+    assert state.fields.shape == (FIELDS, 40)
+
+
+def test_growth_keeps_what_was_held() -> None:
+    state = StreamState(100)
+    first = np.array([state.column("a", "")])
+    block = state.take(first)
+    block[:] = 3.0
+    state.put(first, block)
+    for i in range(50):
+        state.column(f"s{i}", "")
+    assert (state.take(first) == 3.0).all()
+    assert (state.fields[:, 1:] == 0.0).all()
+
+
+def test_take_is_a_copy() -> None:
+    state = StreamState(4)
+    at = np.array([state.column("a", "")])
+    state.take(at)[:] = 9.0
+    assert (state.fields == 0.0).all()
+
+
+def test_a_window_is_oldest_first_and_starts_with_gaps() -> None:
+    state = StreamState(4)
+    at = np.array([state.column("a", "")])
+    for i in range(WINDOW_READINGS + 10):
+        state.remember(at, state.fields[COUNT, at].copy(), np.array([float(i)]))
+        state.fields[COUNT, at] += 1
+        if i == 4:
+            early = state.windows(at)[0]
+            assert np.isnan(early[:-5]).all()
+            assert early[-5:].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert state.windows(at)[0].tolist() == [float(i) for i in range(10, WINDOW_READINGS + 10)]
+
+
+def test_the_state_of_a_stream_is_about_a_kilobyte() -> None:
+    assert StreamState(4).bytes_per_stream() < 1_200
