@@ -19,7 +19,8 @@ Write = Callable[[dict[str, str]], Path]
 
 def test_the_tree_keeps_every_rule() -> None:
     violations = check_tree(ROOT)
-    assert not violations, "\n\n" + "\n".join(map(str, violations))
+    if violations:
+        pytest.fail("\n" + "\n".join(map(str, violations)), pytrace=False)
 
 
 def test_guide_lines_are_shown() -> None:
