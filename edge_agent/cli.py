@@ -8,6 +8,7 @@ and Ctrl-C end a command quietly.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -31,6 +32,10 @@ OWN_OPTIONS = ("demo", "bench", "replay")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Raises SystemExit(2) for wrong usage, as argparse does."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the locale cannot write is shown with escapes; it does not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -7,7 +7,6 @@ by the exit code of `status`; times are UTC, as in the published documents.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from edge_agent.config.settings import Settings
 from edge_agent.errors import RequestError
 from edge_agent.journal import JOURNAL_NAME
 from edge_agent.journal.reader import Reader
+from edge_agent.messages import encode
 from edge_agent.values import IncidentState
 from edge_agent.workers.requests import full_incident, short_incident
 from edge_agent.workers.status_file import AgentStatus, read_status, status_paths
@@ -88,8 +88,10 @@ def _reader(settings: Settings) -> Iterator[Reader | None]:
 
 
 def _print_json(document: object) -> None:
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    print()
+    """JSON is UTF-8 whatever the locale says."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(encode(document), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _print_status(document: Mapping[str, Any], status: AgentStatus | None) -> None:

@@ -99,6 +99,7 @@ class ScreenWorker:
         self._work: deque[_Work] = deque()
         self._closings: queue.Queue[Closing] = queue.Queue(MAX_CLOSINGS)
         self._screening: Sequence[Arrival] = ()
+        self._settling: _Work | None = None
         self._reported: set[str] = set()
         self._next_tick_s = clock.monotonic_s() + TICK_S
 
@@ -150,19 +151,39 @@ class ScreenWorker:
         """Make durable, in order, what waits; then acknowledge it and wake who goes on with it."""
         while self._work:
             work = self._work[0]
-            known = True
+            if work is self._settling:
+                # The last attempt failed unexpectedly and would again: what comes after it must not wait for ever.
+                self._set_aside(work)
+                continue
+            self._settling = work
             try:
-                if work.closing is not None:
-                    incident = work.incidents[0] if work.incidents else None
-                    known = self._journal.close_incident(work.closing.closure, work.messages, incident)
-                elif work.incidents or work.messages:
-                    self._journal.record(work.incidents, work.messages)
+                known = self._store(work)
             except StorageError as error:
+                self._settling = None
                 self._metrics.conditions.set("journal", str(error))
                 raise
+            self._settling = None
             self._work.popleft()
             self._metrics.conditions.clear("journal")
             self._settled(work, known)
+
+    def _store(self, work: _Work) -> bool:
+        if work.closing is not None:
+            incident = work.incidents[0] if work.incidents else None
+            return self._journal.close_incident(work.closing.closure, work.messages, incident)
+        if work.incidents or work.messages:
+            self._journal.record(work.incidents, work.messages)
+        return True
+
+    def _set_aside(self, work: _Work) -> None:
+        self._settling = None
+        self._work.popleft()
+        self._metrics.rejections.add("storing-failed", max(1, work.anomalies))
+        self._metrics.conditions.set("storing", f"{max(1, work.anomalies)} anomalies could not be stored; the log says why")
+        if work.arrivals:
+            self._link.ack(work.arrivals)
+        if work.closing is not None:
+            work.closing.done.cancel()
 
     def _settled(self, work: _Work, known: bool) -> None:
         if work.arrivals:

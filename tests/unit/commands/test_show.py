@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +80,19 @@ def test_status_of_an_agent_that_does_not_run_tells_what_its_journal_holds(
     status = json.loads(capsys.readouterr().out)
     assert (status["running"], status["journal"]["incidents_open"], status["journal"]["incidents_to_explain"]) == (False, 1, 1)
     assert [row["id"] for row in status["latest"]] == ["pump-3-2", "pump-3-1"]
+
+
+def test_a_name_that_the_locale_cannot_write_is_shown_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with open_journal(tmp_path / "state") as journal:
+        journal.record([incident(anomaly("Ölpumpe/druck"), asset="Ölpumpe", id="oel-1")], [])
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text(json.dumps({"state_dir": str(tmp_path / "state"), "runtime_dir": str(tmp_path)}))
+    command = [sys.executable, "-m", "edge_agent", "incidents", "--config", str(config)]
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run(command, env=environ, capture_output=True, timeout=60, check=True)
+    assert b"\\xd6lpumpe" in shown.stdout
+    listed = subprocess.run([*command, "--json"], env=environ, capture_output=True, timeout=60, check=True)
+    assert json.loads(listed.stdout)[0]["asset"] == "Ölpumpe"
+    whole = subprocess.run([*command, "oel-1"], env=environ, capture_output=True, timeout=60, check=True)
+    assert json.loads(whole.stdout)["incident"]["id"] == "oel-1"

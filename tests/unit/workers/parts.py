@@ -110,18 +110,22 @@ class MemoryLink:
 
 
 class RefusingJournal:
-    """A real journal whose writing methods refuse as often as `refusals` says."""
+    """A real journal whose writing methods refuse as often as `refusals` says, and fail unexpectedly as often as `defects`."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.refusals = 0
+        self.defects = 0
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("record", "record_summary", "close_incident") and self.refusals > 0:
+        if name in ("record", "record_summary", "close_incident") and (self.refusals > 0 or self.defects > 0):
             return self._refuse
         return getattr(self._journal, name)
 
     def _refuse(self, *args: object, **kwargs: object) -> None:
+        if self.defects > 0:
+            self.defects -= 1
+            raise ZeroDivisionError("defect")
         self.refusals -= 1
         raise StorageError("disk full")
 

@@ -179,7 +179,7 @@ def test_an_incident_that_nothing_can_phrase_does_not_hold_up_the_next(journal: 
 
     monkeypatch.setattr(explain_module, "explain", failing)
     bench = Bench(journal)
-    journal.record([spike(1), spike(2)], [])
+    journal.record([replace(spike(1), asset="a\n\u202eb. c"), spike(2)], [])
     bench.wake.set()
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
@@ -188,7 +188,7 @@ def test_an_incident_that_nothing_can_phrase_does_not_hold_up_the_next(journal: 
     bare, usual = journal.summary("pump-3-1"), journal.summary("pump-3-2")
     assert bare is not None
     assert usual is not None
-    assert (bare.text, bare.reasons) == ("1 anomaly on pump-3.", ("explaining-failed",))
+    assert (bare.text, bare.reasons) == ('1 anomaly on "a b. c".', ("explaining-failed",))
     assert usual.route == "template"
     assert "explaining-failed" not in usual.reasons
 

@@ -138,6 +138,19 @@ def test_a_batch_whose_screening_fails_is_set_aside_and_not_tried_for_ever(tmp_p
         assert bench.metrics.rejections.by_label() == {"screening-failed": 10}
 
 
+def test_what_cannot_be_stored_at_all_is_set_aside_and_the_next_is_stored(bench: Bench) -> None:
+    bench.arrive(readings(200, spike_at=190))
+    bench.refusing.defects = 1
+    with pytest.raises(ZeroDivisionError):
+        bench.worker.step(0.0)
+    assert not bench.link.acked
+    bench.arrive(readings(1, first_mid=500, start_s=START_S + 300))
+    bench.worker.step(0.0)
+    assert bench.metrics.rejections.get("storing-failed") >= 1
+    assert len(bench.link.acked) == 201
+    assert bench.metrics.conditions.current()[0].startswith("storing: ")
+
+
 def test_an_operators_closing_is_durable_when_it_is_answered(bench: Bench) -> None:
     incident_id = spiked(bench)
     closure = Closure(incident_id=incident_id, cause="valve stuck", note="", closed_s=bench.clock.s)
