@@ -1,13 +1,16 @@
 """Incident to facts, and facts to print: what may be said of an incident, and the only place where digits are printed.
 
-Rules: pure. A value that contradicts its own anomaly (a baseline on the wrong side of the peak, an end before the onset) is
-left out and named in `Facts.reasons`, never repaired. Printed values keep enough digits that two different numbers of one
-anomaly never print alike. Times are printed in the zone given; the first time of a text carries the date and the zone.
+Rules: pure. What contradicts another fact of its anomaly (a baseline on the wrong side of the peak, an end before the onset)
+is left out together with what it contradicts, since either may be the wrong one, and named in `Facts.reasons`; nothing is
+repaired. Printed values keep enough digits that two different numbers of one anomaly never print alike. Times are printed in
+the zone given; the first time of a text carries the date and the zone. Text from sensors and operators that does not look
+like a name is printed in quotes, so that it is never read as a part of the sentence.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -35,17 +38,28 @@ _MONTHS = [
     "December",
 ]  # not strftime, whose names follow the process's locale
 _MAX_NAME = 120
+_KEPT_TAIL = 40
+"""Characters kept of the end of a name that is too long: names of one plant often differ in their last part alone."""
+_PLAIN_NAME = re.compile(r"[\w/.:#+@%&=$~…()\[\]-]*[\w/)\]%+#-]")
+_PLAIN_UNIT = re.compile(r"(?:1/)?(?:[^\W\d]|[%°$€£¥′″/])[\w%°$€£¥′″/·.*^()-]*")
+"""A unit that begins like a number would be read as a part of it; `1/min` is the one habit of that kind."""
 
 
 def gather(incident: Incident, evidence: Evidence | None) -> Facts:
     """The facts of an incident: each listed anomaly with what contradicts itself taken out, ordered by onset and name."""
     reasons: list[str] = []
     kept = []
+    latest_s: dict[str, float] = {}
+    for anomaly in incident.anomalies:
+        latest_s[anomaly.stream] = max(anomaly.onset_s, latest_s.get(anomaly.stream, anomaly.onset_s))
     for anomaly in incident.anomalies:
         checked, why = _consistent(anomaly)
+        if checked.end_s is None and anomaly.onset_s < latest_s[anomaly.stream]:
+            checked = replace(checked, ending="unknown")
+            why.append("ongoing-before-another")
         kept.append(checked)
         reasons.extend(why)
-    if evidence is not None and not evidence.cause.strip():
+    if evidence is not None and not _clean(evidence.cause):
         evidence = None
     return Facts(
         incident=incident,
@@ -64,16 +78,19 @@ def _consistent(anomaly: Anomaly) -> tuple[Anomaly, list[str]]:
     if baseline is not None and not math.isfinite(baseline):
         baseline = None
         reasons.append("baseline-not-finite")
-    if end_s is not None and end_s < anomaly.onset_s:
-        end_s = None
+    ending = anomaly.ending
+    if end_s is not None and not anomaly.onset_s <= end_s < math.inf:
+        end_s, ending = None, "unknown"
         reasons.append("end-before-onset")
     direction = _direction(anomaly, observed, baseline)
-    if anomaly.kind in DIRECTED_KINDS and observed is not None and baseline is not None:
-        rises = observed > baseline
-        if observed == baseline or rises != (direction == "up"):
-            baseline = None
+    if observed is not None and baseline is not None:
+        if anomaly.kind in DIRECTED_KINDS and (observed == baseline or (observed > baseline) != (direction == "up")):
+            direction, baseline = "none", None
             reasons.append("baseline-contradicts-direction")
-    return replace(anomaly, observed=observed, baseline=baseline, end_s=end_s, direction=direction), reasons
+        elif anomaly.kind == "noise" and observed <= baseline:
+            observed = baseline = None
+            reasons.append("spread-not-above-usual")
+    return replace(anomaly, observed=observed, baseline=baseline, end_s=end_s, ending=ending, direction=direction), reasons
 
 
 def _direction(anomaly: Anomaly, observed: float | None, baseline: float | None) -> Direction:
@@ -91,10 +108,16 @@ def print_values(values: Sequence[float], unit: str) -> list[str]:
     distinct = len(set(values))
     for digits in range(4, 18):
         printed = [_plain(value, digits) for value in values]
-        if len(set(printed)) >= distinct:
+        # As numbers: 1.000e+07 and 10000000 are two texts of one value.
+        if len({float(text) for text in printed}) >= distinct:
             break
-    suffix = unit if unit in ("%", "°") else f" {unit}" if unit else ""
+    suffix = unit if unit in ("%", "°") else f" {_print_unit(unit)}" if _clean(unit) else ""
     return [text + suffix for text in printed]
+
+
+def _print_unit(unit: str) -> str:
+    clean = _clean(unit)
+    return clean if _PLAIN_UNIT.fullmatch(clean) else quoted(clean)
 
 
 def _plain(value: float, digits: int) -> str:
@@ -129,11 +152,16 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 
 def print_time(time_s: float, zone: tzinfo, previous_s: float | None) -> str:
-    """Print a time of day to the second; with date and zone unless `previous_s` was printed just before on the same day."""
+    """Print a time of day to the second, with zone and date unless `previous_s`, printed just before, had the same.
+
+    Where the clocks were put forward or back between the two, the zone is printed again.
+    """
     moment = _moment(time_s, zone)
     clock = f"{moment:%H:%M:%S}"
-    if previous_s is not None and _moment(previous_s, zone).date() == moment.date():
-        return clock
+    if previous_s is not None:
+        previous = _moment(previous_s, zone)
+        if previous.date() == moment.date():
+            return clock if previous.utcoffset() == moment.utcoffset() else f"{clock} {_zone_name(moment)}"
     return f"{clock} {_zone_name(moment)} on {print_date(time_s, zone)}"
 
 
@@ -148,13 +176,28 @@ def _zone_name(moment: datetime) -> str:
 
 
 def _moment(time_s: float, zone: tzinfo) -> datetime:
-    return (_EPOCH + timedelta(seconds=math.floor(time_s))).astimezone(zone)
+    moment = _EPOCH + timedelta(seconds=math.floor(time_s))
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # the first hours of year 1 and the last of year 9999 have no local time in every zone
+        return moment
 
 
 def print_name(name: str) -> str:
-    """Print a stream's or asset's name, or a cause: without control characters, shortened where it is very long."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    return clean if len(clean) <= _MAX_NAME else clean[: _MAX_NAME - 1] + "…"
+    """Print a stream's or asset's name: cleaned, and in quotes if it has blanks, commas or anything else unlike a name."""
+    clean = _clean(name)
+    return clean if _PLAIN_NAME.fullmatch(clean) else quoted(clean)
+
+
+def quoted(text: str) -> str:
+    """Print words of people or sensors in double quotes; those within become single, so that the text ends where it seems to."""
+    return '"' + _clean(text).replace('"', "'") + '"'
+
+
+def _clean(text: str) -> str:
+    """Without control, format and invisible separator characters, and shortened in the middle where it is very long."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return clean if len(clean) <= _MAX_NAME else f"{clean[: _MAX_NAME - _KEPT_TAIL - 1]}…{clean[-_KEPT_TAIL:]}"
 
 
 def print_names(names: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def accepts_whole(plan: Plan, skeleton: str) -> bool:
     if plan.tail:
         parts.append(r"this incident also holds <rest:0> \.")
     if plan.evidence:
-        parts.append(r"the most similar past incident is that of <past:0> on <asset:0> , closed as <cause:0> \.")
+        parts.append(r"a similar past incident is that of <past:0> on <asset:0> , closed as <cause:0> \.")
     return re.fullmatch(" ".join(parts), " ".join(tokens)) is not None
 
 
@@ -166,6 +166,8 @@ def _aside(subject: ChunkSubject) -> str:
 
 
 def _lead(subject: ChunkSubject) -> str:
+    if "lead" not in subject.roles:
+        return ""
     lead, peak = _slot(subject, "lead"), _slot(subject, "peak")
     return f" , (?:with {lead} furthest from normal , at {peak}|most of all {lead} , to {peak})"
 

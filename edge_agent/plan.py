@@ -21,6 +21,7 @@ from edge_agent.facts import (
     print_names,
     print_time,
     print_values,
+    quoted,
 )
 from edge_agent.values import Anomaly, Chunk, ChunkSubject, Ending, Evidence, Facts, Plan, Relation, Slot
 
@@ -28,6 +29,8 @@ MAX_SUBJECTS = 6
 MAX_NAMED_STREAMS = 5
 GROUP_WITHIN_S = 10.0
 """Onsets this close, of the same kind and direction, are one group; its time is printed as "around"."""
+LEAST_DURATION_S = 0.001
+"""A shorter one is not told: no duration is printed finer."""
 TOGETHER_WITHIN_S = 1.0
 """Two onsets this close are told as "at the same time"."""
 
@@ -43,7 +46,14 @@ class _Subject(Struct, frozen=True):
 
     @property
     def weight(self) -> tuple[float, float, int]:
-        return (max(a.score for a in self.anomalies), max(a.magnitude for a in self.anomalies), len(self.anomalies))
+        return (max(a.score for a in self.anomalies), max(abs(a.magnitude) for a in self.anomalies), len(self.anomalies))
+
+    @property
+    def is_led(self) -> bool:
+        """Whether the first is known to be the furthest from normal: all distances are known, or none and scores decide."""
+        first, second, *_ = self.anomalies
+        known = {a.magnitude != 0 for a in self.anomalies}
+        return len(known) == 1 and (abs(first.magnitude), first.score) > (abs(second.magnitude), second.score)
 
 
 def arrange(facts: Facts, zone: tzinfo) -> Plan:
@@ -91,12 +101,28 @@ def _subjects(anomalies: Sequence[Anomaly]) -> list[_Subject]:
                 break
         else:
             groups.append([anomaly])
-    return [_Subject(tuple(sorted(g, key=lambda a: (-a.magnitude, -a.score, a.onset_s, a.stream)))) for g in groups]
+    subjects = [_Subject(tuple(sorted(g, key=lambda a: (-abs(a.magnitude), -a.score, a.onset_s, a.stream)))) for g in groups]
+    return [told for subject in subjects for told in _worth_grouping(subject)]
+
+
+def _worth_grouping(subject: _Subject) -> list[_Subject]:
+    """The subject, or its two members apart: as a pair they keep their values, as a group without a leader they have none."""
+    if len(subject.anomalies) == 2 and subject.anomalies[0].kind in DIRECTED_KINDS and not subject.is_led:
+        return [_Subject((anomaly,)) for anomaly in subject.anomalies]
+    return [subject]
 
 
 def _ending(subject: _Subject) -> Ending:
-    endings: set[Ending] = {"ongoing" if a.end_s is None else a.ending for a in subject.anomalies}
+    endings = {_ending_of(a) for a in subject.anomalies}
     return endings.pop() if len(endings) == 1 else "unknown"
+
+
+def _ending_of(anomaly: Anomaly) -> Ending:
+    if anomaly.end_s is None:
+        return "unknown" if anomaly.ending == "unknown" else "ongoing"
+    # What became usual after a spike or dip is not its peak, so that "stayed there" would say too much.
+    says_too_much = anomaly.kind in ("spike", "dip") and anomaly.ending == "adopted"
+    return "unknown" if says_too_much or anomaly.ending == "ongoing" else anomaly.ending
 
 
 class _SlotPrinter:
@@ -118,24 +144,26 @@ class _SlotPrinter:
             self._add("stream", index, print_name(lead.stream))
         if lead.direction != "none":
             self._add("moved", index, MOVED[lead.direction])
-        self._values(index, lead, grouped)
+        if not grouped:
+            self._values(index, lead)
+        elif lead.kind in DIRECTED_KINDS and lead.observed is not None and subject.is_led:
+            self._add("lead", index, print_name(lead.stream))
+            self._add("peak", index, print_values([lead.observed], lead.unit)[0])
         if relation != "together":
             self._add("at", index, print_time(subject.onset_s, self._zone, self._previous_s))
             self._previous_s = subject.onset_s
         # A group's members end at different times, so that no one duration is true of all.
-        if not grouped and lead.ending == "returned" and lead.end_s is not None and lead.end_s > lead.onset_s:
+        if not grouped and lead.ending == "returned" and lead.end_s is not None and lead.end_s - lead.onset_s >= LEAST_DURATION_S:
             self._add("for", index, print_duration(lead.end_s - lead.onset_s))
         roles = tuple(slot.role for slot in self.slots[before:])
         return ChunkSubject(index=index, kind=lead.kind, ending=_ending(subject), grouped=grouped, roles=roles)
 
-    def _values(self, index: int, lead: Anomaly, grouped: bool) -> None:
-        if lead.kind == "silence" or lead.observed is None or (grouped and lead.kind not in DIRECTED_KINDS):
+    def _values(self, index: int, anomaly: Anomaly) -> None:
+        if anomaly.kind == "silence" or anomaly.observed is None:
             return
-        if grouped:
-            self._add("lead", index, print_name(lead.stream))
-        baseline = None if grouped or lead.kind == "stuck" else lead.baseline
-        values = [lead.observed] if baseline is None else [lead.observed, baseline]
-        for role, text in zip(("peak", "base"), print_values(values, lead.unit), strict=False):
+        baseline = None if anomaly.kind == "stuck" else anomaly.baseline
+        values = [anomaly.observed] if baseline is None else [anomaly.observed, baseline]
+        for role, text in zip(("peak", "base"), print_values(values, anomaly.unit), strict=False):
             self._add(role, index, text)
 
     def tail(self, untold: int) -> None:
@@ -146,7 +174,7 @@ class _SlotPrinter:
         """Print the nearest past incident."""
         self._add("past", 0, print_date(evidence.opened_s, self._zone))
         self._add("asset", 0, print_name(evidence.asset))
-        self._add("cause", 0, f'"{print_name(evidence.cause)}"')
+        self._add("cause", 0, quoted(evidence.cause))
 
     def _add(self, role: str, index: int, text: str) -> None:
         self.slots.append(Slot(token=f"<{role}:{index}>", role=role, text=text))

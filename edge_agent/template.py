@@ -8,7 +8,7 @@ from __future__ import annotations
 from edge_agent.values import Chunk, ChunkSubject, Plan
 
 TAIL = "This incident also holds <rest:0>."
-EVIDENCE = "The most similar past incident is that of <past:0> on <asset:0>, closed as <cause:0>."
+EVIDENCE = "A similar past incident is that of <past:0> on <asset:0>, closed as <cause:0>."
 
 
 def phrase(chunk: Chunk) -> str:
@@ -50,7 +50,7 @@ def _predicate(subject: ChunkSubject, when: str) -> str:
     together = " together" if subject.grouped else ""
     at_peak = f" at <peak:{number}>" if "peak" in roles else ""
     to_peak = f" to <peak:{number}>" if "peak" in roles else ""
-    lead = f", with <lead:{number}> furthest from normal, at <peak:{number}>" if subject.grouped else ""
+    lead = f", with <lead:{number}> furthest from normal, at <peak:{number}>" if "lead" in roles else ""
     usual = f", against a usual <base:{number}>" if "base" in roles else ""
     moved = f"<moved:{number}>"
     match subject.kind, "moved" in roles:

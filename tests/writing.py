@@ -74,7 +74,7 @@ def subjects(draw: st.DrawFn, index: int, *, grouped: bool, timed: bool) -> Chun
     moved = directed and (grouped or draw(st.booleans()))
     if moved:
         roles.append("moved")
-    if grouped and directed:
+    if grouped and directed and draw(st.booleans()):
         roles += ["lead", "peak"]
     elif not grouped and kind != "silence" and draw(st.booleans()):
         roles.append("peak")

@@ -64,7 +64,7 @@ def test_tokens_are_slots_words_and_stops_only() -> None:
 def test_the_whole_is_every_chunk_then_tail_then_evidence() -> None:
     plan = Plan(chunks=(ONE,), slots=(), tail=True, evidence=True)
     tail = "This incident also holds <rest:0>."
-    past = "The most similar past incident is that of <past:0> on <asset:0>, closed as <cause:0>."
+    past = "A similar past incident is that of <past:0> on <asset:0>, closed as <cause:0>."
     assert accepts_whole(plan, f"{TRUE} {tail} {past}")
     assert not accepts_whole(plan, f"{TRUE} {past} {tail}")
     assert not accepts_whole(plan, f"{TRUE} {tail}")

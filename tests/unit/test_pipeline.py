@@ -104,7 +104,7 @@ def test_names_units_and_causes_reach_no_prompt() -> None:
 
 def test_evidence_is_told_with_its_own_slots() -> None:
     summary = explain(PAIR, evidence(), SayingWriter(GOOD), RELEASE, ONSET_S)
-    assert summary.text.endswith('The most similar past incident is that of 22 August 2026 on pump-3, closed as "bearing wear".')
+    assert summary.text.endswith('A similar past incident is that of 22 August 2026 on pump-3, closed as "bearing wear".')
     assert summary.evidence == evidence()
 
 
@@ -123,7 +123,8 @@ def test_an_incident_without_listed_anomalies_asks_no_writer() -> None:
 def test_contradictions_are_among_the_reasons() -> None:
     summary = explain(incident(anomaly(direction="down")), None, None, TEMPLATE_ONLY, ONSET_S)
     assert "baseline-contradicts-direction" in summary.reasons
-    assert "usual" not in summary.text
+    assert summary.text.startswith("pump-3/vibration left its usual range at 7.25 mm/s at 14:13:20")
+    assert "against" not in summary.text
 
 
 def screener() -> Screener:

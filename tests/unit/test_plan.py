@@ -37,10 +37,11 @@ def test_one_anomaly_is_one_chunk_with_its_slots() -> None:
 
 def test_a_duration_is_only_told_of_what_returned() -> None:
     for ending in ("adopted", "unknown"):
-        (subject,) = plan_of(anomaly(end_s=ONSET_S + 12, ending=ending)).chunks[0].subjects
+        (subject,) = plan_of(anomaly(kind="shift", end_s=ONSET_S + 12, ending=ending)).chunks[0].subjects
         assert "for" not in subject.roles
         assert subject.ending == ending
     assert "for" not in plan_of(anomaly(end_s=ONSET_S)).chunks[0].subjects[0].roles
+    assert "for" not in plan_of(anomaly(end_s=ONSET_S + 0.0005)).chunks[0].subjects[0].roles
     assert plan_of(anomaly()).chunks[0].subjects[0].ending == "ongoing"
 
 
@@ -69,10 +70,39 @@ def test_streams_that_did_the_same_at_the_same_time_are_one_subject() -> None:
     assert texts(plan)["<at:0>"].startswith("14:13:20")
 
 
+def test_no_stream_is_called_furthest_from_normal_unless_it_is_known_to_be() -> None:
+    for magnitudes in ((0.0, 0.0, 0.0), (50.0, 50.0, 1.0), (5.0, 0.0, 0.0)):
+        plan = plan_of(*(anomaly(f"p/{n}", magnitude=m, observed=99.0 + n) for n, m in enumerate(magnitudes)))
+        assert plan.chunks[0].subjects[0].roles == ("streams", "moved", "at")
+    by_score = plan_of(anomaly("p/a", magnitude=50.0, score=0.8), anomaly("p/b", magnitude=50.0, score=0.9))
+    assert texts(by_score)["<lead:0>"] == "p/b"
+    below = plan_of(anomaly("p/a", "dip", magnitude=-3.0), anomaly("p/b", "dip", magnitude=-9.0))
+    assert texts(below)["<lead:0>"] == "p/b"
+
+
+def test_two_of_which_none_is_known_to_lead_are_a_pair_with_their_values() -> None:
+    plan = plan_of(anomaly("p/a", magnitude=0.0), anomaly("p/b", magnitude=0.0, observed=99.0))
+    assert [(c.relation, len(c.subjects)) for c in plan.chunks] == [("together", 2)]
+    assert texts(plan)["<peak:1>"] == "99 mm/s"
+    stuck = plan_of(anomaly("p/a", "stuck", magnitude=0.0), anomaly("p/b", "stuck", magnitude=0.0))
+    assert [len(c.subjects) for c in stuck.chunks] == [1]
+
+
+def test_a_spike_that_became_usual_is_not_said_to_have_stayed_at_its_peak() -> None:
+    (spike,) = plan_of(anomaly(end_s=ONSET_S + 99, ending="adopted")).chunks[0].subjects
+    (shift,) = plan_of(anomaly(kind="shift", end_s=ONSET_S + 99, ending="adopted")).chunks[0].subjects
+    assert (spike.ending, shift.ending) == ("unknown", "adopted")
+
+
+def test_what_is_contradictory_about_an_end_is_not_told() -> None:
+    assert plan_of(anomaly(end_s=ONSET_S - 1)).chunks[0].subjects[0].ending == "unknown"
+    assert plan_of(anomaly(end_s=ONSET_S + 1, ending="ongoing")).chunks[0].subjects[0].ending == "unknown"
+
+
 def test_a_group_that_ended_in_different_ways_says_nothing_of_its_end() -> None:
-    plan = plan_of(anomaly("p/a"), anomaly("p/b", end_s=ONSET_S + 5))
+    plan = plan_of(anomaly("p/a", magnitude=13.0), anomaly("p/b", end_s=ONSET_S + 5))
     assert plan.chunks[0].subjects[0].ending == "unknown"
-    same = plan_of(anomaly("p/a", end_s=ONSET_S + 9), anomaly("p/b", end_s=ONSET_S + 5))
+    same = plan_of(anomaly("p/a", magnitude=13.0, end_s=ONSET_S + 9), anomaly("p/b", end_s=ONSET_S + 5))
     assert same.chunks[0].subjects[0].ending == "returned"
     assert "for" not in same.chunks[0].subjects[0].roles
 
