@@ -26,17 +26,18 @@ def explain_file(name: str, timezone: str, *, template_only: bool, device: str =
     try:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise IncidentFormatError(
-            "bad-timezone", f"{timezone}: expected an IANA time zone such as Europe/Berlin"
-        ) from error
+        raise IncidentFormatError("bad-timezone", f"{timezone}: expected an IANA time zone such as Europe/Berlin") from error
     release, writer = (TEMPLATE_ONLY, None) if template_only else _speaking(device)
     try:
         summary = explain(incident, None, writer, release, 0.0, zone)
     except ReleaseError as error:
         _complain(error)
         summary = explain(incident, None, None, release, 0.0, zone)
-    json.dump(explanation_document(summary), sys.stdout, indent=2, ensure_ascii=False)
-    print()
+    # JSON is UTF-8 whatever the locale says: a name that the locale cannot write must not change or end the output.
+    text = json.dumps(explanation_document(summary), indent=2, ensure_ascii=False)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{text}\n".encode())
+    sys.stdout.buffer.flush()
     return 0
 
 

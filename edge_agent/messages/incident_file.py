@@ -261,7 +261,9 @@ def _check_order(fields: _Fields, onset_s: float, peak_s: float, end_s: float | 
 
 
 def _implied_direction(kind: Kind, observed: float | None, baseline: float | None) -> Direction:
-    if kind in ("shift", "drift") and observed is not None and baseline is not None and observed != baseline:
+    """The direction where none is given: of the values where there are two, else of the kind."""
+    directed = kind in ("spike", "dip", "shift", "drift")
+    if directed and observed is not None and baseline is not None and observed != baseline:
         return "up" if observed > baseline else "down"
     return _USUAL_DIRECTION.get(kind, "none")
 

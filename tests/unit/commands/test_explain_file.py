@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,19 @@ def test_the_template_speaks_when_asked(path: str, capsys: pytest.CaptureFixture
     assert list(said) == ["text", "skeleton", "facts", "confidence", "outcome", "route", "reasons", "release"]
     assert said["text"].startswith("pump-3/vibration rose sharply to 7.25 mm/s")
     assert (said["route"], said["release"]) == ("template", "template-only")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "latin-1"])
+def test_the_output_is_utf_8_in_every_locale(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "incident.json"
+    path.write_bytes(encode(incident_document(incident(anomaly("p/пульс", unit="Ω")))))
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_agent", "explain", "--template", str(path)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert "p/пульс rose sharply to 7.25 Ω" in json.loads(done.stdout.decode())["text"]
 
 
 def test_times_are_in_the_zone_that_is_asked_for(path: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,13 @@ def test_stream_kind_and_onset_are_enough() -> None:
     assert (anomaly.observed, anomaly.baseline, anomaly.unit, anomaly.signature) == (None, None, "", b"")
 
 
+def test_a_direction_that_is_not_given_is_that_of_the_values_before_that_of_the_kind() -> None:
+    fell: dict[str, object] = {"kind": "spike", "observed": 1, "baseline": 2}
+    for fields, direction in ((fell, "down"), ({**fell, "baseline": None}, "up")):
+        (anomaly,) = parse_incident(json.dumps({"anomalies": [{**SMALL, **fields}]}).encode(), "i.json").anomalies
+        assert anomaly.direction == direction
+
+
 def test_the_rest_follows_from_what_is_there() -> None:
     document = {
         "note": "keys that are not known are left alone",
