@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, EngineError
+from edge_agent.facts import print_name
 from edge_agent.journal import Journal
 from edge_agent.messages import Topics, summary_messages
 from edge_agent.metrics import Metrics
@@ -208,7 +209,7 @@ class ExplainWorker:
 def _bare_summary(incident: Incident, release: str, now_s: float) -> Summary:
     """What can be said of an incident that nothing else could phrase: how many anomalies it counts."""
     anomalies = "1 anomaly" if incident.anomaly_count == 1 else f"{incident.anomaly_count} anomalies"
-    text = f"{anomalies} on {incident.asset}."
+    text = f"{anomalies} on {print_name(incident.asset)}."
     return Summary(
         incident_id=incident.id,
         revision=incident.revision,
