@@ -100,11 +100,16 @@ class StreamState:
 
     def take(self, columns: Indices) -> Floats:
         """A copy of the given columns, shape (FIELDS, m)."""
+        if _in_a_row(columns):
+            return self.fields[:, columns[0] : columns[0] + len(columns)].copy()
         return self.fields.take(columns, axis=1)
 
     def put(self, columns: Indices, block: Floats) -> None:
         """Write columns back after a round."""
-        self.fields[:, columns] = block
+        if _in_a_row(columns):
+            self.fields[:, columns[0] : columns[0] + len(columns)] = block
+        else:
+            self.fields[:, columns] = block
 
     def remember(self, columns: Indices, counts: Floats, values: Floats) -> None:
         """Append one reading to each stream's window; `counts` are the readings accepted before it."""
@@ -119,3 +124,8 @@ class StreamState:
     def bytes_per_stream(self) -> int:
         """Bytes of numbers held for each stream, without its name."""
         return self.fields.itemsize * (FIELDS + WINDOW_READINGS)
+
+
+def _in_a_row(columns: Indices) -> bool:
+    """Are these neighbouring columns in order, as when all streams send at one pace? They are copied several times faster."""
+    return bool(columns[-1] - columns[0] == len(columns) - 1 and (np.diff(columns) == 1).all())

@@ -51,3 +51,17 @@ def test_a_window_is_oldest_first_and_starts_with_gaps() -> None:
 
 def test_the_state_of_a_stream_is_about_a_kilobyte() -> None:
     assert StreamState(4).bytes_per_stream() < 1_200
+
+
+def test_scattered_and_neighbouring_columns_are_taken_and_put_alike() -> None:
+    state = StreamState(8)
+    for name in "abcdefgh":
+        state.column(name, "")
+    state.fields[:] = np.arange(state.fields.size).reshape(state.fields.shape)
+    for columns in ([2, 3, 4], [4, 3, 2], [0, 7, 3], [5]):
+        at = np.array(columns)
+        block = state.take(at)
+        assert (block == state.fields[:, at]).all()
+        state.put(at, -block)
+        assert (state.fields[:, at] == -block).all()
+        state.put(at, block)
