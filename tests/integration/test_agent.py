@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,21 @@ def test_closing_clears_what_was_retained_and_keeps_the_cause(agent: AgentProces
     assert (shown["incident"]["state"], shown["cause"], shown["note"]) == ("closed", "valve stuck", "replaced")
     eventually(lambda: watcher.on(f"incident/{incident_id}")[-1].payload == b"", "the retained incident is cleared")
     assert watcher.ask("close", {"incident": "no-such", "cause": "x"})["status"] == "error"
+
+
+def test_a_closed_incident_is_named_when_its_like_happens_again(agent: AgentProcess, watcher: Watcher) -> None:
+    send_spike(watcher, "pump-1/level")
+    first = eventually(lambda: watcher.documents("summary"), "a summary")[0]
+    assert first["evidence"] is None
+    assert watcher.ask("close", {"incident": first["incident"], "cause": "valve stuck"})["status"] == "ok"
+    send_spike(watcher, "pump-2/level")
+
+    def with_evidence() -> list[dict[str, Any]]:
+        return [each for each in watcher.documents("summary") if each["asset"] == "pump-2" and each["evidence"] is not None]
+
+    second = eventually(with_evidence, "a sentence that names the past incident")[0]
+    assert (second["evidence"]["incident"], second["evidence"]["cause"]) == (first["incident"], "valve stuck")
+    assert "valve stuck" in second["text"]
 
 
 def test_the_command_line_shows_what_the_agent_has_while_it_runs_and_after(agent: AgentProcess, watcher: Watcher) -> None:
