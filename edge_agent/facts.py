@@ -23,7 +23,10 @@ DIRECTED_KINDS = frozenset({"spike", "dip", "shift", "drift"})
 MOVED = {"up": "rose", "down": "fell"}
 """How a direction is printed: a verb in the past tense."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTHS = [
+_FIRST_S = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+_LAST_S = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+# Not strftime, whose names follow the process's locale.
+_MONTHS = (
     "January",
     "February",
     "March",
@@ -36,7 +39,7 @@ _MONTHS = [
     "October",
     "November",
     "December",
-]  # not strftime, whose names follow the process's locale
+)
 _MAX_NAME = 120
 _KEPT_TAIL = 40
 """Characters kept of the end of a name that is too long: names of one plant often differ in their last part alone."""
@@ -176,7 +179,8 @@ def _zone_name(moment: datetime) -> str:
 
 
 def _moment(time_s: float, zone: tzinfo) -> datetime:
-    moment = _EPOCH + timedelta(seconds=math.floor(time_s))
+    # As a float the last microseconds of year 9999 are year 10000.
+    moment = _EPOCH + timedelta(seconds=min(max(math.floor(time_s), _FIRST_S), _LAST_S))
     try:
         return moment.astimezone(zone)
     except OverflowError:  # the first hours of year 1 and the last of year 9999 have no local time in every zone

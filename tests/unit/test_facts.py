@@ -153,6 +153,7 @@ def test_the_zone_is_printed_again_where_the_clocks_changed() -> None:
 def test_the_ends_of_the_calendar_are_printed_in_utc() -> None:
     last_s = datetime(9999, 12, 31, 23, 30, tzinfo=UTC).timestamp()
     assert print_time(last_s, ZoneInfo("Asia/Tokyo"), None) == "23:30:00 UTC on 31 December 9999"
+    assert print_time(last_s + 1800, UTC, None) == "23:59:59 UTC on 31 December 9999"
 
 
 def test_times_before_and_far_after_the_epoch_are_printed() -> None:
