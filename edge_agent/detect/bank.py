@@ -250,7 +250,8 @@ class DetectorBank:
         raw = episodes.raw_scores(lowest, threshold)
         ready = (block[COUNT] >= self._settings.warmup_readings) & (block[REST] <= 0)
         opening = ready & ~is_open & (lowest <= threshold)
-        cause = 1 + rarity.argmin(axis=0)
+        at = np.flatnonzero(opening)
+        cause = 1 + rarity[:, at].argmin(axis=0)
         # Sums over many readings remember an excursion that is over: they count only for anomalies that are theirs.
         rarity[tails.CHANGE] *= block[CAUSE] == episodes.CHANGE
         rarity[tails.NOISE] *= block[CAUSE] == episodes.NOISE
@@ -261,10 +262,9 @@ class DetectorBank:
             block[COUNT] >= self._settings.warmup_readings, episodes.shown_scores(block, raw, opening, is_open, calm), 0.0
         )
         self._learn(block, values, statistics, least, (steps, equal), (is_open, opening, raw))
-        at = np.flatnonzero(opening)
         if len(at):
             frozen = (expected[at], scale[at], chosen[at])
-            episodes.open_(block, at, cause[at], frozen, (times[at], values[at], magnitudes[at], raw[at]))
+            episodes.open_(block, at, cause, frozen, (times[at], values[at], magnitudes[at], raw[at]))
         episodes.relax(block)
         return scores, opening, ending
 
