@@ -15,8 +15,14 @@ _SLOT = re.compile(r"<[a-z]+:\d+>")
 
 
 def tidy(skeleton: str) -> str:
-    """A skeleton as it is published: one blank between words, stops attached, sentences beginning with a capital letter."""
-    text = re.sub(r"\s+([.,;])", r"\1", " ".join(skeleton.split()))
+    """A skeleton as it is published: one blank between words, stops attached, sentences beginning with a capital letter.
+
+    However it was spelt: the verifier reads words without regard to blanks and capitals, so that two texts that it takes for
+    the same are published as the same.
+    """
+    spaced = _SLOT.sub(r" \g<0> ", skeleton.lower())
+    text = re.sub(r"\s*([.,;])", r"\1 ", spaced)
+    text = " ".join(text.split())
     return re.sub(r"(^|\. )([a-z])", lambda found: found.group(1) + found.group(2).upper(), text)
 
 

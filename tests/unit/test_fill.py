@@ -15,6 +15,12 @@ def test_stops_are_attached_and_sentences_begin_with_a_capital() -> None:
     )
 
 
+def test_a_skeleton_is_published_in_one_spelling() -> None:
+    assert (
+        tidy("aT<at:0>,\n<stream:0>FROZE.tHen ,at<at:1>, it moved.") == "At <at:0>, <stream:0> froze. Then, at <at:1>, it moved."
+    )
+
+
 def test_a_name_at_the_start_is_left_as_it_is() -> None:
     assert fill(tidy("<stream:0> froze ."), [Slot(token="<stream:0>", role="stream", text="pump-3/x")]) == "pump-3/x froze."
 

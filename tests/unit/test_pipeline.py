@@ -60,6 +60,13 @@ def test_a_verified_sentence_is_the_writers() -> None:
     assert summary.confidence == pytest.approx(0.880797)
 
 
+def test_a_verified_sentence_is_published_in_one_spelling_however_it_was_spelt() -> None:
+    odd = GOOD.replace(" <", "<").replace("> ", ">").replace("was", "WAS").replace("peak", "PEAK").replace("back", "bac\u212a")
+    usual = explain(PAIR, None, SayingWriter(GOOD), RELEASE, ONSET_S)
+    summary = explain(PAIR, None, SayingWriter(odd), RELEASE, ONSET_S)
+    assert (summary.text, summary.skeleton, summary.route) == (usual.text, usual.skeleton, "writer")
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
