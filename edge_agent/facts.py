@@ -86,14 +86,20 @@ def _consistent(anomaly: Anomaly) -> tuple[Anomaly, list[str]]:
         end_s, ending = None, "unknown"
         reasons.append("end-before-onset")
     direction = _direction(anomaly, observed, baseline)
-    if observed is not None and baseline is not None:
-        if anomaly.kind in DIRECTED_KINDS and (observed == baseline or (observed > baseline) != (direction == "up")):
-            direction, baseline = "none", None
-            reasons.append("baseline-contradicts-direction")
-        elif anomaly.kind == "noise" and observed <= baseline:
-            observed = baseline = None
-            reasons.append("spread-not-above-usual")
+    if anomaly.kind in DIRECTED_KINDS and not _agree(direction, observed, baseline):
+        direction, baseline = "none", None
+        reasons.append("baseline-contradicts-direction")
+    if anomaly.kind == "noise" and observed is not None and observed <= max(0.0, baseline or 0.0):
+        observed = baseline = None
+        reasons.append("spread-not-above-usual")
     return replace(anomaly, observed=observed, baseline=baseline, end_s=end_s, ending=ending, direction=direction), reasons
+
+
+def _agree(direction: Direction, observed: float | None, baseline: float | None) -> bool:
+    """Whether the values lie as the direction says, or one of them is not known."""
+    if observed is None or baseline is None:
+        return True
+    return observed != baseline and (observed > baseline) == (direction == "up")
 
 
 def _direction(anomaly: Anomaly, observed: float | None, baseline: float | None) -> Direction:

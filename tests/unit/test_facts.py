@@ -25,6 +25,7 @@ def test_a_consistent_anomaly_is_kept_whole() -> None:
         ({"direction": "up", "observed": 1.0, "baseline": 5.0}, "baseline-contradicts-direction", "baseline"),
         ({"direction": "up", "observed": 5.0, "baseline": 5.0}, "baseline-contradicts-direction", "baseline"),
         ({"kind": "noise", "direction": "none", "observed": 1.0, "baseline": 5.0}, "spread-not-above-usual", "observed"),
+        ({"kind": "noise", "direction": "none", "observed": -1.0, "baseline": None}, "spread-not-above-usual", "observed"),
         ({"end_s": float("inf")}, "end-before-onset", "end_s"),
         ({"observed": float("inf")}, "observed-not-finite", "observed"),
         ({"baseline": float("nan")}, "baseline-not-finite", "baseline"),
