@@ -21,13 +21,15 @@ from edge_agent.decode.times import SCALE_S, TimeReader
 from edge_agent.errors import DecodeError
 from edge_agent.values import Reading
 
-_KEY = r"(?:[^,= \n\\]|\\[,= ]|\\(?![,= ]))++"
-_SKIP = re.compile(r"(?:[ \r\n]|#[^\n]*+(?:\n|\Z))*+")
-_SERIES = re.compile(rf"((?:[^, \n\\]|\\[, ]|\\(?![, ]))++)((?:,{_KEY}={_KEY})*+)")
+# No possessive quantifiers: nested ones match wrongly in Debian 12's Python, 3.11.2. No alternative here begins as another one
+# does, so a match that fails gives each character back once.
+_KEY = r"(?:[^,= \n\\]|\\[,= ]|\\(?![,= ]))+"
+_SKIP = re.compile(r"(?:[ \r\n]|#[^\n]*(?:\n|\Z))*")
+_SERIES = re.compile(rf"((?:[^, \n\\]|\\[, ]|\\(?![, ]))+)((?:,{_KEY}={_KEY})*)")
 _TAG = re.compile(rf",({_KEY})=({_KEY})")
-_FIELD = re.compile(rf'({_KEY})=("(?:[^"\\]|\\[\s\S])*+"|[^, \n"]++)')
-_REST = re.compile(r"(?: ++(-?[0-9]{1,19}))?+[ \r]*+(?:\n|\Z)")
-_FLOAT = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+")
+_FIELD = re.compile(rf'({_KEY})=("(?:[^"\\]|\\[\s\S])*"|[^, \n"]+)')
+_REST = re.compile(r"(?: +(-?[0-9]{1,19}))?[ \r]*(?:\n|\Z)")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"([+-]?[0-9]{1,20})[iu]")
 _BOOLEANS = frozenset(("t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"))
 _ESCAPED = re.compile(r"\\([,= ])")

@@ -22,6 +22,8 @@ def read_password(settings: MqttSettings) -> str | None:
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """A client's context: the system's authorities or the configured one, and our own certificate where there is one."""
     context = ssl.create_default_context(cafile=tls.ca_file)
+    # Python leaves it to the system's OpenSSL, and not every distribution's refuses what is older.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = not tls.insecure_skip_hostname
     if tls.cert_file:
         context.load_cert_chain(tls.cert_file, tls.key_file)
