@@ -3,8 +3,8 @@
 Rules: pure. What contradicts another fact of its anomaly (a baseline on the wrong side of the peak, an end before the onset)
 is left out together with what it contradicts, since either may be the wrong one, and named in `Facts.reasons`; nothing is
 repaired. Printed values keep enough digits that two different numbers of one anomaly never print alike. Times are printed in
-the zone given; the first time of a text carries the date and the zone. Text from sensors and operators that does not look
-like a name is printed in quotes, so that it is never read as a part of the sentence.
+the zone given; the first time of a text carries the date and the zone. Text from sensors and operators that could be read as
+a part of the sentence is printed in quotes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,24 @@ _MAX_NAME = 120
 _KEPT_TAIL = 40
 """Characters kept of the end of a name that is too long: names of one plant often differ in their last part alone."""
 _PLAIN_NAME = re.compile(r"[\w/.:#+@%&=$~…()\[\]-]*[\w/)\]%+#-]")
+_SENTENCE_WORDS = frozenset({"and", "are", "at", "became", "changed", "did", "drifted", "fell", "froze", "from", "got", "has"})
+_SENTENCE_WORDS |= {
+    "have",
+    "is",
+    "left",
+    "normal",
+    "not",
+    "of",
+    "on",
+    "returned",
+    "rose",
+    "settled",
+    "since",
+    "starting",
+    "stayed",
+}
+_SENTENCE_WORDS |= {"stopped", "then", "to", "together", "usual", "was", "went", "were", "with"}
+"""Words that sentences are built with: a name of several words that has one could be read as a statement."""
 _PLAIN_UNIT = re.compile(r"(?:1/)?(?:[^\W\d]|[%°$€£¥′″/])[\w%°$€£¥′″/·.*^()-]*")
 """A unit that begins like a number would be read as a part of it; `1/min` is the one habit of that kind."""
 
@@ -194,9 +212,11 @@ def _moment(time_s: float, zone: tzinfo) -> datetime:
 
 
 def print_name(name: str) -> str:
-    """Print a stream's or asset's name: cleaned, and in quotes if it has blanks, commas or anything else unlike a name."""
+    """Print a stream's or asset's name: cleaned, and in quotes if it could be read as more of a sentence than a name."""
     clean = _clean(name)
-    return clean if _PLAIN_NAME.fullmatch(clean) else quoted(clean)
+    words = clean.split(" ")
+    plain = all(_PLAIN_NAME.fullmatch(word) for word in words)
+    return clean if plain and (len(words) == 1 or _SENTENCE_WORDS.isdisjoint(clean.lower().split(" "))) else quoted(clean)
 
 
 def quoted(text: str) -> str:

@@ -173,8 +173,10 @@ def test_names_are_cleaned_and_shortened() -> None:
 @pytest.mark.parametrize(
     ("name", "printed"),
     [
-        ("pump\n3\x00 \t x", '"pump 3 x"'),
-        ("Volume Flow", '"Volume Flow"'),
+        ("pump\n3\x00 \t x", "pump 3 x"),
+        ("Volume Flow RateRMS", "Volume Flow RateRMS"),
+        ("x Returned to normal", '"x Returned to normal"'),
+        ("a and b", '"a and b"'),
         ("a, b", '"a, b"'),
         ("x returned to normal. y", '"x returned to normal. y"'),
         ("x.", '"x."'),
