@@ -49,6 +49,7 @@ _MOST_VALUE = 1e100
 """Readings beyond this are taken as this: their differences must stay finite."""
 _INTERVAL_GAIN = 1 / 32
 _INTERVAL_CLIP = 4.0
+_MOST_FIRST_INTERVAL_S, _FIRST_INTERVAL_SLACK_S, _LEAST_INTERVAL_S = 86_400.0, 60.0, 1e-6
 _LEARN_TAILS_FROM = 16
 _TRUSTED_WARMUPS = 2
 """So many warm-ups long everything is learnt as usual: there is no habit yet that a change could be told from."""
@@ -223,7 +224,8 @@ class DetectorBank:
         gap = np.maximum(times - block[TIME], 0.0)
         count = block[COUNT]
         usual = block[INTERVAL]
-        bound = np.where(count < level.UNCLIPPED, np.inf, _INTERVAL_CLIP * usual + 1e-6)
+        slack = np.where(count < level.UNCLIPPED, _FIRST_INTERVAL_SLACK_S, _LEAST_INTERVAL_S)
+        bound = np.where(count < 2, _MOST_FIRST_INTERVAL_S, _INTERVAL_CLIP * usual + slack)
         gain = np.where(count > 0, np.maximum(_INTERVAL_GAIN, 1.0 / np.maximum(count, 1.0)), 0.0)
         block[INTERVAL] = usual + gain * (np.minimum(gap, bound) - usual)
 

@@ -297,3 +297,20 @@ def test_an_anomaly_ends_only_after_enough_calm_readings() -> None:
     anomaly = only(feed({"p/x": series})[1])
     assert anomaly.end_s == START_S + FAULT + 3
     assert CALM_READINGS > 2
+
+
+@pytest.mark.parametrize("jump_at", [1, 3, 20, 100])
+def test_a_device_whose_clock_is_set_from_1970_soon_has_its_usual_pace_again(jump_at: int) -> None:
+    """The allowed alarms follow from the pace: a pace of years would allow anything."""
+    bank = DetectorBank(DetectSettings(), None)
+    told: list[Anomaly] = []
+    for i, value in enumerate(white(1, 1500)):
+        time_s = float(i) + (1.7e9 if i >= jump_at else 0.0)
+        told += bank.tick(time_s, float(i))
+        told += bank.update([Reading("a", time_s, float(value))]).anomalies
+    assert told == []
+    for i in range(20):
+        told += bank.tick(0.0, 1500.0 + i)
+    (silence,) = told
+    assert silence.kind == "silence"
+    assert silence.baseline == pytest.approx(1.0, rel=0.05)
