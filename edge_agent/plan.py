@@ -1,8 +1,10 @@
 """Facts to plan: what is said of an incident, in which order and grouping. Code plans, the writer phrases.
 
 Rules: pure and deterministic. Streams that did the same thing at the same time become one subject; the most severe subjects
-are kept, at most `MAX_SUBJECTS`, and told by onset in chunks of one or two; what is left is told as counts. Grouped subjects
-stand alone in their chunk. Every slot of a plan has its own token, so that no chunk can borrow another's fact.
+are kept, at most `MAX_SUBJECTS`, and told in order of time in chunks of one or two; what is left is told as counts. Grouped
+subjects stand alone in their chunk. The time told of a spike or dip is that of the peak whose value is told, of all else the
+onset; order, "at the same time" and durations are those of the times told. Every slot of a plan has its own token, so that no
+chunk can borrow another's fact.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from edge_agent.values import Anomaly, Chunk, ChunkSubject, Ending, Evidence, Fa
 MAX_SUBJECTS = 6
 MAX_NAMED_STREAMS = 5
 GROUP_WITHIN_S = 10.0
-"""Onsets this close, of the same kind and direction, are one group; its time is printed as "around"."""
+"""Times this close, of the same kind and direction, are one group; its time is printed as "around"."""
 LEAST_DURATION_S = 0.001
 """A shorter one is not told: no duration is printed finer."""
 TOGETHER_WITHIN_S = 1.0
-"""Two onsets this close are told as "at the same time"."""
+"""Two times this close are told as "at the same time"."""
 
 
 class _Subject(Struct, frozen=True):
@@ -41,8 +43,8 @@ class _Subject(Struct, frozen=True):
     anomalies: tuple[Anomaly, ...]
 
     @property
-    def onset_s(self) -> float:
-        return min(a.onset_s for a in self.anomalies)
+    def time_s(self) -> float:
+        return min(_time_told_s(a) for a in self.anomalies)
 
     @property
     def weight(self) -> tuple[float, float, int]:
@@ -59,7 +61,7 @@ class _Subject(Struct, frozen=True):
 def arrange(facts: Facts, zone: tzinfo) -> Plan:
     """Plan the text of an incident. `zone` is the time zone that times are printed in."""
     subjects = sorted(_subjects(facts.anomalies), key=lambda s: s.weight, reverse=True)[:MAX_SUBJECTS]
-    subjects.sort(key=lambda s: (s.onset_s, s.anomalies[0].stream))
+    subjects.sort(key=lambda s: (s.time_s, s.anomalies[0].stream))
     printer = _SlotPrinter(zone)
     chunks: list[Chunk] = []
     position = 0
@@ -70,7 +72,7 @@ def arrange(facts: Facts, zone: tzinfo) -> Plan:
             chunks.append(Chunk(relation="alone", subjects=(printer.subject(position, first, "alone"),)))
             position += 1
         else:
-            relation: Relation = "together" if second.onset_s - first.onset_s <= TOGETHER_WITHIN_S else "then"
+            relation: Relation = "together" if second.time_s - first.time_s <= TOGETHER_WITHIN_S else "then"
             pair = (printer.subject(position, first, "alone"), printer.subject(position + 1, second, relation))
             chunks.append(Chunk(relation=relation, subjects=pair))
             position += 2
@@ -84,14 +86,14 @@ def arrange(facts: Facts, zone: tzinfo) -> Plan:
 
 
 def _subjects(anomalies: Sequence[Anomaly]) -> list[_Subject]:
-    """Group anomalies (ordered by onset) of one kind and direction whose onsets lie close; one stream once in a group."""
+    """Group anomalies of one kind and direction whose times lie close; one stream once in a group."""
     groups: list[list[Anomaly]] = []
-    for anomaly in anomalies:
+    for anomaly in sorted(anomalies, key=lambda a: (_time_told_s(a), a.stream)):
         for group in groups:
             first = group[0]
             if (
                 (first.kind, first.direction) == (anomaly.kind, anomaly.direction)
-                and anomaly.onset_s - first.onset_s <= GROUP_WITHIN_S
+                and _time_told_s(anomaly) - _time_told_s(first) <= GROUP_WITHIN_S
                 and len(group) < MAX_NAMED_STREAMS
                 and all(member.stream != anomaly.stream for member in group)
                 and (anomaly.kind not in DIRECTED_KINDS or None not in (anomaly.observed, first.observed))
@@ -103,6 +105,10 @@ def _subjects(anomalies: Sequence[Anomaly]) -> list[_Subject]:
             groups.append([anomaly])
     subjects = [_Subject(tuple(sorted(g, key=lambda a: (-abs(a.magnitude), -a.score, a.onset_s, a.stream)))) for g in groups]
     return [told for subject in subjects for told in _worth_grouping(subject)]
+
+
+def _time_told_s(anomaly: Anomaly) -> float:
+    return anomaly.peak_s if anomaly.kind in ("spike", "dip") and anomaly.observed is not None else anomaly.onset_s
 
 
 def _worth_grouping(subject: _Subject) -> list[_Subject]:
@@ -150,11 +156,13 @@ class _SlotPrinter:
             self._add("lead", index, print_name(lead.stream))
             self._add("peak", index, print_values([lead.observed], lead.unit)[0])
         if relation != "together":
-            self._add("at", index, print_time(subject.onset_s, self._zone, self._previous_s))
-            self._previous_s = subject.onset_s
+            self._add("at", index, print_time(subject.time_s, self._zone, self._previous_s))
+            self._previous_s = subject.time_s
         # A group's members end at different times, so that no one duration is true of all.
-        if not grouped and lead.ending == "returned" and lead.end_s is not None and lead.end_s - lead.onset_s >= LEAST_DURATION_S:
-            self._add("for", index, print_duration(lead.end_s - lead.onset_s))
+        if not grouped and lead.ending == "returned" and lead.end_s is not None:
+            lasted_s = lead.end_s - subject.time_s
+            if lasted_s >= LEAST_DURATION_S:
+                self._add("for", index, print_duration(lasted_s))
         roles = tuple(slot.role for slot in self.slots[before:])
         return ChunkSubject(index=index, kind=lead.kind, ending=_ending(subject), grouped=grouped, roles=roles)
 

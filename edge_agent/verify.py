@@ -20,7 +20,7 @@ from edge_agent.grammar import accepts, accepts_whole, tokens_of
 from edge_agent.values import Chunk, Draft, Ending, Plan
 
 VERIFIER_VERSION = 1
-MAX_TEXT = 4_000
+MAX_TEXT = 16_000
 """Characters of a whole text: the slots of six subjects with the longest names fit in it."""
 
 

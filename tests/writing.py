@@ -20,7 +20,7 @@ def anomaly(stream: str = "pump-3/vibration", kind: Kind = "spike", **fields: An
     values: dict[str, Any] = {
         "direction": ("down" if down else "up") if kind in DIRECTED else "none",
         "onset_s": ONSET_S,
-        "peak_s": ONSET_S,
+        "peak_s": fields.get("onset_s", ONSET_S),
         "score": 0.9,
         "observed": 1.5 if down else 7.25,
         "baseline": 2.0,

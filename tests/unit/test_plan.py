@@ -148,3 +148,32 @@ def test_evidence_has_slots_of_its_own_and_the_cause_is_quoted() -> None:
 def test_a_direction_that_is_not_known_is_no_slot() -> None:
     (subject,) = plan_of(anomaly(direction="none", observed=None)).chunks[0].subjects
     assert "moved" not in subject.roles
+
+
+def test_the_value_of_a_peak_is_told_with_the_time_of_the_peak() -> None:
+    plan = plan_of(anomaly(peak_s=ONSET_S + 60, end_s=ONSET_S + 72))
+    assert texts(plan)["<at:0>"].startswith("14:14:20")
+    assert texts(plan)["<for:0>"] == "12 s"
+
+
+def test_what_has_no_peak_value_is_told_with_its_onset() -> None:
+    plan = plan_of(anomaly(peak_s=ONSET_S + 60, observed=None, baseline=None))
+    assert texts(plan)["<at:0>"].startswith("14:13:20")
+    shift = plan_of(anomaly(kind="shift", peak_s=ONSET_S + 60))
+    assert texts(shift)["<at:0>"].startswith("14:13:20")
+
+
+def test_order_and_relation_are_those_of_the_times_told() -> None:
+    late_peak = anomaly("p/a", peak_s=ONSET_S + 60)
+    silence = anomaly("p/b", "silence", onset_s=ONSET_S + 30)
+    (chunk,) = plan_of(late_peak, silence).chunks
+    assert chunk.relation == "then"
+    assert [s.kind for s in chunk.subjects] == ["silence", "spike"]
+    (same,) = plan_of(late_peak, anomaly("p/b", "stuck", onset_s=ONSET_S + 60)).chunks
+    assert same.relation == "together"
+
+
+def test_peaks_far_apart_are_no_group_though_they_began_together() -> None:
+    plan = plan_of(anomaly("p/a"), anomaly("p/b", peak_s=ONSET_S + 60))
+    assert [len(c.subjects) for c in plan.chunks] == [2]
+    assert plan.chunks[0].relation == "then"
