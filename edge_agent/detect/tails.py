@@ -29,7 +29,7 @@ _START_GAIN = np.array([0.1, 0.1, 0.01, 0.01])[:, None]  # slower for the two th
 _SHAPE_PRIOR, _SHAPE_WEIGHT = 0.08, 60.0
 _LEAST_SHAPE, _MOST_SHAPE = 0.001, 0.4
 _LEAST_START, _LEAST_MEAN = 0.5, 0.05
-_LEARNT_EXCESS = 12.0  # in mean excesses
+_LEARNT_EXCESS = 8.0  # in mean excesses
 
 
 def compress(statistics: Floats) -> Floats:
