@@ -20,7 +20,7 @@ from edge_agent.facts import gather
 from edge_agent.fill import fill, tidy
 from edge_agent.incidents import IncidentBook
 from edge_agent.plan import arrange
-from edge_agent.policy import Judged, decide
+from edge_agent.policy import Decision, Judged, decide
 from edge_agent.prompt import prompt_of, style_of
 from edge_agent.template import assemble, phrase
 from edge_agent.values import (
@@ -30,12 +30,11 @@ from edge_agent.values import (
     Evidence,
     Incident,
     PastIncident,
+    Plan,
     Prompt,
     Reading,
     Rejection,
-    Route,
     Summary,
-    Verdict,
 )
 from edge_agent.verify import refuse_chunk, refuse_whole
 
@@ -84,6 +83,8 @@ TEMPLATE_ONLY = SpeakingRelease(
     "template-only", frozenset(), ConfidenceRule(features=FEATURES, weights=(0.0,) * len(FEATURES), intercept=0.0, threshold=1.0)
 )
 """What speaks when no release can be used: templates."""
+
+_NO_WRITER = Decision(by_writer=(), confidence=1.0, route="template", verdict="local", reasons=("no-writer",))
 
 
 class Decodes(Protocol):
@@ -159,37 +160,23 @@ def explain(
     facts = gather(incident, evidence)
     plan = arrange(facts, zone)
     templates = tuple(tidy(phrase(chunk)) for chunk in plan.chunks)
-    reasons: tuple[str, ...] = ("no-writer",)
-    route: Route = "template"
-    verdict: Verdict = "local"
-    confidence, sentences = 1.0, templates
     if writer is not None and plan.chunks:
-        prompts = [prompt_of(chunk, style_of(incident.id, position)) for position, chunk in enumerate(plan.chunks)]
-        drafts = writer.write(prompts)
-        judged = [
-            Judged(refusal=refuse_chunk(chunk, draft, release.lexicon), score=score(release.rule, draft))
-            for chunk, draft in zip(plan.chunks, drafts, strict=True)
-        ]
-        decision = decide(judged, release.rule.threshold, storm=incident.storm)
-        confidence, route, verdict, reasons = decision.confidence, decision.route, decision.verdict, decision.reasons
-        sentences = tuple(
-            tidy(draft.skeleton) if chosen else template
-            for draft, template, chosen in zip(drafts, templates, decision.by_writer, strict=True)
-        )
-    skeleton = assemble(plan, sentences)
+        sentences, decision = _written(incident, plan, templates, writer, release)
+    else:
+        sentences, decision = templates, _NO_WRITER
+    skeleton, reasons = assemble(plan, sentences), decision.reasons
     refusal = refuse_whole(plan, skeleton)
     if refusal is not None:
-        skeleton, route, verdict = assemble(plan, templates), "template", "escalate"
-        reasons = (*reasons, f"refused-{refusal}")
+        skeleton, reasons = assemble(plan, templates), (*reasons, f"refused-{refusal}")
     return Summary(
         incident_id=incident.id,
         revision=incident.revision,
         text=fill(skeleton, plan.slots),
         skeleton=skeleton,
         slots=plan.slots,
-        confidence=round(confidence, 6),
-        route=route,
-        verdict=verdict,
+        confidence=round(decision.confidence, 6),
+        route="template" if refusal is not None else decision.route,
+        verdict="escalate" if refusal is not None else decision.verdict,
         reasons=(*reasons, *facts.reasons),
         release=release.id,
         written_s=now_s,
@@ -197,3 +184,20 @@ def explain(
         state=incident.state,
         evidence=facts.evidence,
     )
+
+
+def _written(
+    incident: Incident, plan: Plan, templates: tuple[str, ...], writer: Writer, release: SpeakingRelease
+) -> tuple[tuple[str, ...], Decision]:
+    """The sentences that stand for the chunks, each the writer's or the template's, and what was decided over them."""
+    drafts = writer.write([prompt_of(chunk, style_of(incident.id, place)) for place, chunk in enumerate(plan.chunks)])
+    judged = [
+        Judged(refusal=refuse_chunk(chunk, draft, release.lexicon), score=score(release.rule, draft))
+        for chunk, draft in zip(plan.chunks, drafts, strict=True)
+    ]
+    decision = decide(judged, release.rule.threshold, storm=incident.storm)
+    sentences = (
+        tidy(draft.skeleton) if chosen else template
+        for draft, template, chosen in zip(drafts, templates, decision.by_writer, strict=True)
+    )
+    return tuple(sentences), decision
