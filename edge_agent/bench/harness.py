@@ -91,6 +91,7 @@ def configuration(broker: Broker, folder: Path, *, qos: int, writer: bool) -> st
             "max_queued_arrivals": 400_000,
         },
         "routes": [{"topic": "bench/+/+", "format": "json", "value": ["value"], "stream": "{2}/{3}", "qos": qos}],
+        "incidents": {"storm_incidents": 1000},  # each spike of the latency part shall be an incident of its own
         "writer": {"enabled": writer},
         "state_dir": str(folder / "state"),
         "runtime_dir": str(folder / "run"),
