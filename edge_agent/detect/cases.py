@@ -182,11 +182,14 @@ class Cases:
         window = self._state.windows(np.array([column]))
         view = self._view(column)
         case.kind, case.confidence = naming.settle(view, case.probabilities)
-        if ending == "returned" and naming.stayed_away(view, window[0, -episodes.CALM_READINGS :]):
+        latest = window[0, -episodes.CALM_READINGS :]
+        if ending == "adopted" and view.cause not in (episodes.NOISE, episodes.STUCK) and not naming.stayed_away(view, latest):
+            ending = "unknown"  # it has been going on for long, but has just left where it was
+        if ending == "returned" and naming.stayed_away(view, latest):
             # It is unremarkable because the prediction has become uncertain, not because it came back.
             ending = "adopted"
             if case.kind in ("spike", "dip"):
-                case.kind, view = "shift", structs.replace(view, since=window[0, -episodes.CALM_READINGS :])
+                case.kind, view = "shift", structs.replace(view, since=latest)
         anomaly = self._anomaly(column, case, view, (end_s, ending))
         self._rebase(f, window, adopt=bool(f[AGE] >= episodes.ADOPT_AFTER))
         f[CAUSE] = episodes.NONE

@@ -7,8 +7,9 @@ Each anomaly raises its stream's threshold for a while (habit), so that a stream
 
 The threshold follows from the allowed false alarms a day and the stream's own rate of readings. The score has a fixed
 meaning: 0.5 is as rare as allowed, each 0.1 above is ten times rarer, and below 0.5 it falls with the logarithm of the
-probability to 0. A reading scores 0.5 or more exactly when it belongs to an open anomaly. While an anomaly goes on, what
-is above 0.5 halves with every reading: the score says how much a reading is news.
+probability to 0. A reading scores 0.5 or more exactly when it belongs to an open anomaly. What is above 0.5 halves with every
+reading that an anomaly goes on, and with every recent anomaly of the stream: the score of a reading says how much it is news.
+The score of an anomaly is not so lessened.
 
 Rules: elementwise over streams.
 """
@@ -105,9 +106,10 @@ def trust(raw: Floats) -> Floats:
 
 def shown_scores(block: Floats, raw: Floats, opening: Mask, going_on: Mask, calm: Mask) -> Floats:
     """The score of each reading as it is given out; see the module's rules."""
-    fading = 0.5 + (np.maximum(raw, 0.5) - 0.5) * np.exp2(-block[AGE])
-    quiet = np.minimum(raw, _BELOW)
-    return np.where(opening, raw, np.where(going_on & ~calm, fading, quiet))
+    news = np.exp2(-block[HABIT] / _HABIT_STEP)
+    first = 0.5 + (raw - 0.5) * news
+    fading = 0.5 + (np.maximum(raw, 0.5) - 0.5) * news * np.exp2(-block[AGE])
+    return np.where(opening, first, np.where(going_on & ~calm, fading, np.minimum(raw, _BELOW)))
 
 
 def open_(

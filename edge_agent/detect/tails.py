@@ -5,15 +5,15 @@ generalised Pareto distribution by the method of moments (Hosking and Wallis 198
 KDD 2017). A new stream starts from what a normal stream would show, weighted like twenty excesses, so that a threshold exists
 at once and gives way to the stream's own habit. The shape is kept in [0.001, 0.4]: never a bounded tail.
 
-Rules: elementwise over streams and statistics; an excess is clipped when it is learnt, so that one anomaly widens the
-tail but cannot blind it.
+Rules: elementwise over streams and statistics; an excess is clipped when it is learnt, and more tightly where it opened an
+anomaly, so that a fault that comes again is told again.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from edge_agent.detect.state import COUNT, TAIL_COUNT, TAIL_MEAN, TAIL_PEAK, TAIL_SQUARE, TAIL_START, Floats, Mask
+from edge_agent.detect.state import COUNT, HABIT, TAIL_COUNT, TAIL_MEAN, TAIL_PEAK, TAIL_SQUARE, TAIL_START, Floats, Mask
 
 STATISTICS = 4
 UP, DOWN, CHANGE, NOISE = range(STATISTICS)
@@ -30,6 +30,8 @@ _SHAPE_PRIOR, _SHAPE_WEIGHT = 0.08, 60.0
 _LEAST_SHAPE, _MOST_SHAPE = 0.001, 0.4
 _LEAST_START, _LEAST_MEAN = 0.5, 0.05
 _LEARNT_EXCESS = 8.0  # in mean excesses
+_OPENING_EXCESS = 2.0  # the same for what opened an anomaly: its like must still be told the next time,
+_OPENING_HABIT = 2.0  # but what comes again and again is learnt faster, and becomes usual
 
 
 def compress(statistics: Floats) -> Floats:
@@ -68,7 +70,9 @@ def learn(block: Floats, statistics: Floats, usual: Floats, opening: Mask) -> No
     taken = np.maximum(usual, opening)
     np.maximum(peak, np.where(beyond, statistics * taken, 0.0), out=peak)
     ended = (peak > 0) & (~beyond | opening)
-    excess = np.minimum(np.maximum(peak - begin, 0.0), _LEARNT_EXCESS * mean)
+    opened = np.minimum(_OPENING_EXCESS + _OPENING_HABIT * block[HABIT], _LEARNT_EXCESS)
+    most = np.where(opening, opened, _LEARNT_EXCESS) * mean
+    excess = np.minimum(np.maximum(peak - begin, 0.0), most)
     gain = np.where(ended, 1.0 / (weight + 1.0), 0.0)
     begin += _START_GAIN * usual * mean * (beyond - BEYOND)
     np.maximum(begin, _LEAST_START, out=begin)

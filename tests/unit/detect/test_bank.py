@@ -134,6 +134,16 @@ def test_a_switch_that_keeps_switching_is_left_alone() -> None:
     assert len(final(feed({"door/open": series})[1])) <= 1
 
 
+def test_a_fault_that_comes_again_is_told_again() -> None:
+    """Spikes of twelve and of thirty spreads, every 300 readings: each is told, the twentieth too."""
+    for size in (12.0, 30.0):
+        series = white(6, 6400)
+        struck = list(range(300, 6300, 300))
+        series[struck] += size
+        onsets = {round(anomaly.onset_s - START_S) for anomaly in final(feed({"p/x": series})[1])}
+        assert len([at for at in struck if at in onsets]) >= 18
+
+
 def test_a_daily_pulse_becomes_usual() -> None:
     """A pulse every 100 readings is new a few times, not sixty times."""
     series = white(5, 6000)
