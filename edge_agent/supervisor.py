@@ -125,6 +125,10 @@ class Agent:
         """How the agent is now; any thread."""
         return self._health.health()
 
+    def broken(self) -> str:
+        """Why only a new start can help, in words; empty while none is needed."""
+        return "the journal was found damaged while in use; the next start repairs it" if self._journal.damaged else ""
+
     def status_line(self) -> str:
         """One line for the service manager."""
         levels = self._metrics.levels
@@ -218,7 +222,10 @@ class StopSignals:
 
 
 def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> int:
-    """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start."""
+    """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start.
+
+    The code is 1, so that the service manager starts it again, when a worker did not end or only a new start can help.
+    """
     notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
     agent = Agent(settings, config_path, environ, clock)
     agent.start()
@@ -233,7 +240,7 @@ def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> in
         logging.shutdown()
         os._exit(1)
     _log.info("stopped")
-    return 0
+    return 1 if agent.broken() else 0
 
 
 class Watched(Protocol):
@@ -242,16 +249,22 @@ class Watched(Protocol):
     def stale(self) -> list[str]:
         """Names of the workers that make no progress."""
 
+    def broken(self) -> str:
+        """Why only a new start can help; empty while none is needed."""
+
     def status_line(self) -> str:
         """One line for the service manager."""
 
 
 def watch(agent: Watched, notifier: Notifier, watchdog_s: float | None, stop: Callable[[float], bool]) -> None:
-    """Look at the heartbeats and feed the watchdog until `stop`, which waits for so many seconds, says so."""
+    """Look at the heartbeats and feed the watchdog until `stop`, which waits for so many seconds, says so, or all is broken."""
     period_s = WATCH_S if watchdog_s is None else min(WATCH_S, watchdog_s / 3)
     told = ""
     reported: list[str] = []
     while not stop(period_s):
+        if agent.broken():
+            _log.error("stopping to be started again: %s", agent.broken())
+            return
         stale = agent.stale()
         if not stale:
             notifier.watchdog()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from edge_agent.errors import StorageError
 from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.supervisor import STOP_SIGNALS, Agent, StopSignals, watch
 from edge_agent.systemd import Notifier
+from edge_agent.values import Message
 from tests.mosquitto import free_port
 
 
@@ -62,16 +64,25 @@ def test_a_signal_that_another_thread_gets_counts_too(signals: StopSignals) -> N
 
 
 class Watched:
-    """Stale and status as scripted, one entry a look."""
+    """Stale, broken and status as scripted, one entry a look."""
 
-    def __init__(self, stale: list[list[str]], lines: list[str]) -> None:
-        self._stale, self._lines = iter(stale), iter(lines)
+    def __init__(self, stale: list[list[str]], lines: list[str], broken_after: int = 99) -> None:
+        self._stale, self._lines, self._looks_left = iter(stale), iter(lines), broken_after
 
     def stale(self) -> list[str]:
         return next(self._stale)
 
+    def broken(self) -> str:
+        return "" if self._looks_left > 0 else "the journal"
+
     def status_line(self) -> str:
+        self._looks_left -= 1
         return next(self._lines)
+
+
+def test_what_only_a_new_start_can_mend_ends_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    watch(Watched([[], []], ["a", "a"], broken_after=2), Notifier(""), None, lambda _: False)
+    assert [record.getMessage() for record in caplog.records] == ["stopping to be started again: the journal"]
 
 
 def test_the_watchdog_is_fed_only_while_no_worker_is_stale(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,6 +127,31 @@ def test_what_is_wrong_at_the_start_is_a_problem_of_its_health(tmp_path: Path) -
     assert agent.stop()
     assert [problem.partition(":")[0] for problem in problems] == ["journal repaired", "release"]
     assert "the template's" in problems[1]
+
+
+def test_a_journal_damaged_while_in_use_asks_for_a_new_start_which_repairs_it(tmp_path: Path) -> None:
+    path = tmp_path / "state" / JOURNAL_NAME
+    path.parent.mkdir()
+    with Journal.open(path, JournalSettings(), SystemClock()) as journal:
+        journal.record([], [Message(topic=f"t/{n}", payload=b"x" * 500) for n in range(200)])
+    agent = agent_in(tmp_path)
+    assert agent.broken() == ""
+    with path.open("r+b") as file:
+        file.seek(2048)
+        file.write(b"\xee" * (path.stat().st_size - 2048))
+    agent.start()
+    deadline_s = SystemClock().monotonic_s() + 20
+    while not agent.broken() and SystemClock().monotonic_s() < deadline_s:
+        with contextlib.suppress(StorageError):
+            agent.health()
+    assert "the next start repairs it" in agent.broken()
+    agent.stop()
+    again = agent_in(tmp_path)
+    problems = again.health().problems
+    again.start()
+    assert again.stop()
+    assert again.broken() == ""
+    assert any(problem.startswith("journal repaired") for problem in problems)
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
