@@ -3,7 +3,9 @@
 Rules: it owns the detectors and the open incidents. A batch is acknowledged only after what it opened is durable; when
 the journal refuses, the result is kept and tried again before anything else is taken in, so the broker keeps what is not
 acknowledged and the link's bounded queue counts what cannot wait. A batch whose screening fails is set aside, counted and
-acknowledged, because redelivering it would fail again. An operator's closing takes the same way as a batch.
+acknowledged, because redelivering it would fail again. An operator's closing takes the same way as a batch. A stream is
+silent only while the worker listens: time does not count towards silences while there is no connection, while more waits
+than one batch takes, or while the journal holds everything up.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ MAX_BATCH = 2_000
 """Messages in one batch: bounds how long a stop or a closing waits."""
 TICK_S = 1.0
 """How often time passes for silences and closings when nothing arrives."""
+MAX_UNHEARD_S = 1.0
+"""The most that counts as listened to between two looks at what arrived."""
 MAX_CLOSINGS = 64
 
 _log = logging.getLogger(__name__)
@@ -39,6 +43,10 @@ _log = logging.getLogger(__name__)
 
 class Source(Protocol):
     """Where arrivals come from and are acknowledged; `edge_agent.mqtt.MqttLink` is one."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether readings can come at all."""
 
     def drain(self, max_messages: int, timeout_s: float) -> list[Arrival]:
         """Up to `max_messages`, oldest first; waits up to `timeout_s` for the first."""
@@ -102,6 +110,8 @@ class ScreenWorker:
         self._settling: _Work | None = None
         self._reported: set[str] = set()
         self._next_tick_s = clock.monotonic_s() + TICK_S
+        self._listened_s = 0.0
+        self._listens_since_s = clock.monotonic_s()
 
     def close_incident(self, closure: Closure) -> Future[bool]:
         """Ask for an incident to be closed; any thread. The answer is False if the incident is unknown.
@@ -119,6 +129,7 @@ class ScreenWorker:
         self._take_closings()
         until_tick_s = self._next_tick_s - self._clock.monotonic_s()
         arrivals = self._link.drain(MAX_BATCH, max(0.0, min(timeout_s, until_tick_s)))
+        self._count_listening(len(arrivals))
         if arrivals:
             self._screening = arrivals
             screened = self._core.screener.screen(arrivals, self._clock.now_s())
@@ -126,7 +137,7 @@ class ScreenWorker:
             self._accept(screened, arrivals)
         if self._clock.monotonic_s() >= self._next_tick_s:
             self._next_tick_s = self._clock.monotonic_s() + TICK_S
-            self._accept(self._core.screener.tick(self._clock.now_s()), ())
+            self._accept(self._core.screener.tick(self._clock.now_s(), self._listened_s), ())
         self._settle()
         self._metrics.levels.set("open_incidents", len(self._core.book.open))
         self._metrics.levels.set("streams", self._core.bank.stream_count)
@@ -139,6 +150,13 @@ class ScreenWorker:
                 break
         while not self._closings.empty():
             self._closings.get_nowait().done.cancel()
+
+    def _count_listening(self, taken: int) -> None:
+        """Let the time that silences are judged by go on, as far as readings would have been noticed in it."""
+        now_s = self._clock.monotonic_s()
+        if self._link.connected and taken < MAX_BATCH:
+            self._listened_s += min(now_s - self._listens_since_s, MAX_UNHEARD_S)
+        self._listens_since_s = now_s
 
     def _accept(self, screened: Screened, arrivals: Sequence[Arrival]) -> None:
         messages = [anomaly_message(self._topics, anomaly) for anomaly in screened.anomalies]

@@ -180,3 +180,52 @@ def test_finish_takes_in_what_has_arrived_and_lets_nobody_wait(bench: Bench) -> 
     bench.worker.finish()
     assert len(bench.link.acked) == 200
     assert len(bench.journal.open_incidents()) == 1
+
+
+def heard_for(bench: Bench, seconds: int) -> None:
+    """One reading a second for so long, each taken in when it comes."""
+    for arrival in readings(seconds):
+        bench.arrive([arrival])
+        bench.worker.step(0.0)
+
+
+def silences(bench: Bench) -> list[str]:
+    kinds = [json.loads(message.payload)["kind"] for _, message in bench.journal.outbox(0, 100) if "/anomaly/" in message.topic]
+    return [kind for kind in kinds if kind == "silence"]
+
+
+def wait(bench: Bench, seconds: int) -> None:
+    for _ in range(4 * seconds):
+        bench.clock.s += 0.25
+        bench.worker.step(0.0)
+
+
+def test_a_stream_that_stops_while_the_worker_listens_is_silent(bench: Bench) -> None:
+    heard_for(bench, 120)
+    wait(bench, 15)
+    assert silences(bench) == ["silence"]
+
+
+def test_no_stream_is_silent_because_the_broker_is_away(bench: Bench) -> None:
+    heard_for(bench, 120)
+    bench.link.connected = False
+    wait(bench, 60)
+    bench.link.connected = True
+    wait(bench, 3)
+    assert silences(bench) == []
+    wait(bench, 15)
+    assert silences(bench) == ["silence"]
+
+
+def test_no_stream_is_silent_because_the_journal_held_everything_up(bench: Bench) -> None:
+    heard_for(bench, 120)
+    bench.refusing.refusals = 30
+    bench.arrive(readings(1, spike_at=0, first_mid=500, start_s=START_S + 121))
+    for _ in range(30):
+        bench.clock.s += 1.0
+        with pytest.raises(StorageError):
+            bench.worker.step(0.0)
+    bench.link.arrivals += readings(30, first_mid=501, start_s=START_S + 122)
+    bench.worker.step(0.0)
+    wait(bench, 1)
+    assert silences(bench) == []
