@@ -80,14 +80,14 @@ class Meaning:
         problem = filter_problem(route.topic)
         if problem:
             self._problem(f"{key}.topic", f"`{route.topic}` {problem}")
-            return
         levels = filter_levels(route.topic)
-        if levels[0] not in ("+", "#") and overlaps(levels, own):
+        if not problem and levels[0] not in ("+", "#") and overlaps(levels, own):
             self._problem(f"{key}.topic", f"takes topics below `{'/'.join(own)}`: the agent would read its own messages")
-        problem = template_problem(route.stream, str(route.__struct_config__.tag), route.topic)
-        if problem:
-            self._problem(f"{key}.stream", problem)
-        elif merges_topics(route.stream, route.topic):
+        # Of a topic that cannot be read nothing is known, so that any level of it may be named.
+        wrong = template_problem(route.stream, str(route.__struct_config__.tag), "#" if problem else route.topic)
+        if wrong:
+            self._problem(f"{key}.stream", wrong)
+        elif not problem and merges_topics(route.stream, route.topic):
             self._warning(f"{key}.stream", "gives several topics of this filter one stream name; their readings are mixed")
         if isinstance(route, JsonRoute):
             self._json(key, route)

@@ -111,15 +111,21 @@ class Shape:
         tag_field = str(structs[0].tag_field)
         tags = [str(one.tag) for one in structs]
         member = node.get(tag_field)
+        tag = member.value.text if member is not None and isinstance(member.value, Scalar) else ""
+        if tag in tags:
+            return self._struct(node, structs[tags.index(tag)], key)
         if member is None:
-            return self.note(node.place, key, f"`{tag_field}` is missing; one of {_listed(tags)}")
-        tag = member.value.text if isinstance(member.value, Scalar) else ""
-        if tag not in tags:
+            self.note(node.place, key, f"`{tag_field}` is missing; one of {_listed(tags)}")
+        else:
             shown = f"`{tag}` is no {tag_field}; " if tag else ""
-            return self.note(member.value.place, f"{key}.{tag_field}", shown + nearest(tag, tags))
-        return self._struct(node, structs[tags.index(tag)], key)
+            self.note(member.value.place, f"{key}.{tag_field}", shown + nearest(tag, tags))
+        # The rest is read as the likeliest kind, so that its problems are told at once too.
+        likeliest = structs[tags.index(next(iter(difflib.get_close_matches(tag, tags, 1)), tags[0]))]
+        elsewhere = frozenset(field.encode_name for one in structs for field in one.fields)
+        values = self._struct(node, likeliest, key, elsewhere)
+        return values if values is NOTHING else {**values, tag_field: likeliest.tag}
 
-    def _struct(self, node: Node, wanted: inspect.StructType, key: str) -> Any:
+    def _struct(self, node: Node, wanted: inspect.StructType, key: str, elsewhere: frozenset[str] = frozenset()) -> Any:
         if isinstance(node, Scalar) and node.is_null:
             return {}  # a section whose lines are all comments
         if not isinstance(node, Mapping):
@@ -136,7 +142,7 @@ class Shape:
                     values[member.key] = value
             elif member.key == wanted.tag_field and wanted.tag is not None:
                 values[member.key] = wanted.tag
-            else:
+            elif member.key not in elsewhere:
                 self.note(member.place, inner, "unknown key; " + nearest(member.key, valid))
         given = {member.key for member in node.members}
         complete = True

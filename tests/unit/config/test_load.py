@@ -88,6 +88,28 @@ def test_every_problem_at_once_each_at_its_place(main: Path) -> None:
     assert caught.value.problems == report.problems
 
 
+def test_a_wrong_format_hides_no_other_problem_of_its_route() -> None:
+    text = """routes:
+  - topic: plant/#/x
+    format: nummer
+    qos: 7
+    stream: "{2/{3}"
+    bogus: 1
+    value: [a]
+  - topic: ""
+"""
+    found = [problem.partition(": ")[2].partition(":")[0] for problem in check_text(text).problems]
+    assert found == [
+        "routes[0].topic",
+        "routes[0].format",
+        "routes[0].qos",
+        "routes[0].stream",
+        "routes[0].bogus",
+        "routes[1]",
+        "routes[1].topic",
+    ]
+
+
 def test_an_empty_file_is_all_defaults(main: Path) -> None:
     assert load(main) == Settings()
     report = check(main)
