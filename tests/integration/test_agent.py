@@ -56,7 +56,8 @@ def test_readings_become_an_anomaly_an_incident_and_a_sentence(agent: AgentProce
     assert all(fact["text"] in summary["text"] for fact in summary["facts"])
     assert "pump/level" in summary["text"]
     assert summary["release"]
-    assert watcher.documents(f"summary/{incident_id}")[0] == summary
+    by_incident = eventually(lambda: watcher.documents(f"summary/{incident_id}"), "the incident's own summary")[0]
+    assert by_incident == summary
 
 
 def test_requests_are_answered_with_their_correlation(agent: AgentProcess, watcher: Watcher) -> None:
