@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from edge_agent.values import Slot
 
-_SLOT = re.compile(r"<[a-z]+:\d+>")
+SLOT = re.compile(r"<[a-z]+:\d+>")
+"""A slot token, as it stands in prompts, drafts and skeletons."""
 
 
 def tidy(skeleton: str) -> str:
@@ -20,7 +21,7 @@ def tidy(skeleton: str) -> str:
     However it was spelt: the verifier reads words without regard to blanks and capitals, so that two texts that it takes for
     the same are published as the same.
     """
-    spaced = _SLOT.sub(r" \g<0> ", skeleton.lower())
+    spaced = SLOT.sub(r" \g<0> ", skeleton.lower())
     text = re.sub(r"\s*([.,;])", r"\1 ", spaced)
     text = " ".join(text.split())
     return re.sub(r"(^|\. )([a-z])", lambda found: found.group(1) + found.group(2).upper(), text)
@@ -29,4 +30,4 @@ def tidy(skeleton: str) -> str:
 def fill(skeleton: str, slots: Sequence[Slot]) -> str:
     """Replace each slot token of a tidy skeleton by its text. Raises KeyError for a token that `slots` does not have."""
     texts = {slot.token: slot.text for slot in slots}
-    return _SLOT.sub(lambda found: texts[found.group()], skeleton)
+    return SLOT.sub(lambda found: texts[found.group()], skeleton)

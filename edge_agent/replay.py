@@ -159,7 +159,7 @@ def replay(
         told.extend(detected.anomalies)
         anomalies.update((anomaly.key, anomaly) for anomaly in told)
         grouped = [_of_asset(anomaly, asset) for anomaly in told] if len(streams) > 1 else told
-        for incident in (*book.update(grouped, now_s), *book.tick(now_s)):
+        for incident in book.update(grouped, now_s):
             incidents[incident.id] = incident
         scores = dict(zip((reading.stream for reading in readings), detected.scores.tolist(), strict=True))
         replayed.stamps.append(row.stamp)

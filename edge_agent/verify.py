@@ -15,7 +15,7 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from edge_agent.fill import fill
+from edge_agent.fill import SLOT, fill
 from edge_agent.grammar import accepts, accepts_whole, tokens_of
 from edge_agent.values import Chunk, Draft, Ending, Plan
 
@@ -63,6 +63,6 @@ def refuse_whole(plan: Plan, skeleton: str) -> str | None:
         return "whole-wrong"
     if len(fill(skeleton, plan.slots)) > MAX_TEXT:
         return "too-long"
-    if re.search(r"\d", re.sub(r"<[a-z]+:\d+>", "", skeleton)):
+    if re.search(r"\d", SLOT.sub("", skeleton)):
         return "digit-outside-slot"
     return None

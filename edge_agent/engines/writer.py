@@ -7,20 +7,18 @@ depends on the prompt and the model alone: prompts are answered one by one, so t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.errors import EngineError
+from edge_agent.fill import SLOT
+from edge_agent.prompt import END
 from edge_agent.values import Draft, Prompt
 
 if TYPE_CHECKING:
     from ctranslate2 import Generator
     from tokenizers import Tokenizer
-
-END = "</s>"
-_SLOT = re.compile(r"<[a-z]+:\d+>")
 
 
 class CTranslate2Writer:
@@ -55,7 +53,7 @@ class CTranslate2Writer:
             raise EngineError(
                 f"{tokenizer}: lacks {len(missing)} pieces of the lexicon, such as {missing[0]!r}: not of this release"
             )
-        suppressed = [[piece] for piece in sorted(vocabulary) if piece not in allowed and not _SLOT.fullmatch(piece)]
+        suppressed = [[piece] for piece in sorted(vocabulary) if piece not in allowed and not SLOT.fullmatch(piece)]
         return cls(generator, loaded, suppressed)
 
     def write(self, prompts: Sequence[Prompt]) -> list[Draft]:
