@@ -4,6 +4,7 @@
 * `ConfigError`: a person must change a file. Print every problem, exit with 78, do not retry.
 * `ReleaseError`: a release cannot be used. Fall back to the previous one, then to template sentences.
 * `StorageError`: the disk refused. Stop acknowledging, keep what is in memory, report, retry later.
+* `EgressError`: what was to leave the device may not. It stays; report it as a defect.
 * `LinkError`: the network refused. Wait and retry with backoff.
 
 Rules: no module raises a bare `Exception`; every message says what is wrong, where, and what to do.
@@ -60,5 +61,31 @@ class StorageError(EdgeAgentError):
     """The journal could not be read or written."""
 
 
+class EgressError(EdgeAgentError):
+    """Something was about to leave the device that its privacy schema does not allow; it did not leave."""
+
+
 class LinkError(EdgeAgentError):
     """A network peer could not be reached or ended the conversation."""
+
+
+class TryLaterError(LinkError):
+    """A stronger model could not answer now; the same question may be asked again.
+
+    `reason` is a stable word such as `status-503`, `timeout` or `connection`, counted and shown; `retry_after_s` is what
+    the other side asked for, None where it said nothing.
+    """
+
+    def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class BackendRefusalError(InputError):
+    """A stronger model refused for good. `breaks`: every other question would be refused too, until a person changes something."""
+
+    def __init__(self, reason: str, detail: str = "", *, breaks: bool = False) -> None:
+        super().__init__(reason, detail)
+        self.breaks = breaks

@@ -14,11 +14,13 @@ from msgspec import Struct
 Kind: TypeAlias = Literal["spike", "dip", "shift", "drift", "stuck", "noise", "silence"]
 Direction: TypeAlias = Literal["up", "down", "none"]
 IncidentState: TypeAlias = Literal["open", "closed"]
-Route: TypeAlias = Literal["writer", "mixed", "template"]
+Route: TypeAlias = Literal["writer", "mixed", "template", "cloud"]
 Verdict: TypeAlias = Literal["local", "escalate"]
 Ending: TypeAlias = Literal["ongoing", "returned", "adopted", "unknown"]
 """How an anomaly stands: not over; over because the stream was usual again; over because the detector took the new behaviour
 as the usual one; over for a reason that says nothing of the stream, such as a restart of the agent."""
+EscalationState: TypeAlias = Literal["queued", "sent", "answered", "refused", "dropped"]
+"""The fate of an escalation: the first two are pending, the others final."""
 Relation: TypeAlias = Literal["alone", "together", "then"]
 
 KINDS: tuple[Kind, ...] = ("spike", "dip", "shift", "drift", "stuck", "noise", "silence")
@@ -227,6 +229,37 @@ class Summary(Struct, frozen=True, kw_only=True):
     asset: str = ""
     state: IncidentState = "open"
     evidence: Evidence | None = None
+    revised: bool = False
+    """True for a late answer of a stronger model that took the place of a summary of the same revision."""
+    model: str = ""
+    """Which model's wording stands where the route is `cloud`, as `<backend>:<model>`; empty otherwise."""
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """An incident sent to a stronger model, and its fate. There is one an incident: of its newest escalated revision."""
+
+    incident_id: str
+    revision: int
+    id: str
+    """What the outside knows it by: a pseudonym of incident and revision, so that asking twice can be told from two questions."""
+    state: EscalationState = "queued"
+    reasons: tuple[str, ...]
+    """Why the local text was not certain."""
+    severity: float
+    queued_s: float
+    changed_s: float
+    attempts: int = 0
+    """How often it was sent."""
+    outcome: str = ""
+    """Why it was refused or dropped, or why the last attempt failed; a stable word."""
+
+
+class LogEntry(Struct, frozen=True, kw_only=True):
+    """One entry of a hash-chained log: `hash` is `chain.link(hash of the entry before, body)`, 32 bytes."""
+
+    number: int
+    body: bytes
+    hash: bytes
 
 
 class Message(Struct, frozen=True, kw_only=True):

@@ -21,14 +21,16 @@ OPERATOR = "edge_ota"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("values",),
-    ("atomic", "clock", "systemd", "metrics"),
+    ("atomic", "chain", "clock", "systemd", "metrics"),
     ("config",),
+    ("credentials",),
     ("release",),
     (
         "decode",
         "detect",
         "incidents",
         "messages",
+        "egress",
         "grammar",
         "fill",
         "facts",
@@ -57,8 +59,8 @@ NO_UNIT_OF_ITS_OWN = ("__init__", "factory")
 """The package's own docstring and version, and the data of the factory release: anyone may import them, they import nothing."""
 
 CORE: tuple[str, ...] = (
-    "errors", "values", "config", "release", "decode", "detect", "incidents", "messages", "grammar", "fill", "facts", "plan",
-    "template", "prompt", "verify", "confidence", "policy", "pipeline", "update.machine",
+    "errors", "values", "chain", "config", "release", "decode", "detect", "incidents", "messages", "egress", "grammar", "fill",
+    "facts", "plan", "template", "prompt", "verify", "confidence", "policy", "pipeline", "update.machine",
 )  # fmt: skip
 """What takes values and the time and returns values. Units, or single modules of a unit."""
 
@@ -74,6 +76,7 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     "ai_edge_litert": ("engines.classifier",),
     "usearch": ("engines.memory",),
     "sqlite3": ("journal",),
+    "urllib3": ("escalate.http",),
     "amqtt": ("demo.broker",),
 }
 """Which modules of the device package may import a library. The bench has paho too: its comparison is a bare paho loop."""

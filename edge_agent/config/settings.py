@@ -154,7 +154,16 @@ class JournalSettings(Section, frozen=True, kw_only=True):
 
     max_bytes: Annotated[int, Meta(ge=1 << 20)] = 64 << 20
     max_outbox: Annotated[int, Meta(ge=100)] = 20_000
+    max_message_age_s: Annotated[float, Meta(ge=60)] = 2_592_000.0
+    """A message that waited for so long is given up."""
     keep_incidents: Annotated[int, Meta(ge=100)] = 10_000
+    keep_log_entries: Annotated[int, Meta(ge=100)] = 20_000
+    """Entries kept of each of the two logs, of decisions and of what left the device."""
+    keep_dead_letters: Annotated[int, Meta(ge=0)] = 1_000
+    max_write_bytes_per_day: Annotated[int, Meta(ge=0)] = 4 << 30
+    """Wear of the flash memory; beyond it routine messages are not stored. 0: no limit."""
+    min_free_bytes: Annotated[int, Meta(ge=0)] = 16 << 20
+    """While the file system has less free, the file does not grow: the oldest of the least important makes room."""
 
 
 class WriterSettings(Section, frozen=True, kw_only=True):
@@ -164,6 +173,81 @@ class WriterSettings(Section, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     timezone: str = "UTC"
     """IANA name of the time zone in which sentences give times."""
+
+
+Allowed: TypeAlias = Literal["identifiers", "times", "values", "units", "severity"]
+
+
+class OpenAiSettings(Section, frozen=True, kw_only=True):
+    """A server that answers `POST <url>/chat/completions`, wherever it stands."""
+
+    url: Annotated[str, Meta(max_length=2_000)] = ""
+    """Base URL, such as https://models.example/v1; http:// only on loopback or with `allow_http`."""
+    allow_http: bool = False
+    model: Annotated[str, Meta(max_length=200)] = ""
+    key_file: str = ""
+    headers: dict[str, Annotated[str, Meta(max_length=2_000)]] = {}
+    tls: TlsSettings | None = None
+    answer_format: Literal["auto", "json_schema", "json_object", "plain"] = "auto"
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    """The whole of one question, from connecting to the last byte of the answer."""
+    max_answer_bytes: Annotated[int, Meta(ge=1_024, le=1_048_576)] = 65_536
+    max_answer_tokens: Annotated[int, Meta(ge=16, le=8_192)] = 512
+    price_in_per_million: Annotated[float, Meta(ge=0)] = 0.0
+    """Money a million tokens of the question, in the currency of `money_per_day`."""
+    price_out_per_million: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class MqttEscalationSettings(Section, frozen=True, kw_only=True):
+    """Questions as CloudEvents on a topic of the same broker; answers come as requests with the command `answer`."""
+
+    topic: str = ""
+    """Empty: `<root>/<gateway>/question`."""
+
+
+class SpoolSettings(Section, frozen=True, kw_only=True):
+    """Questions as files, for a carrier; answers are put beside them."""
+
+    folder: str = ""
+    """Empty: `spool` in the state folder."""
+
+
+class EscalationSettings(Section, frozen=True, kw_only=True):
+    """What becomes of incidents whose sentence is not certain. Off by default: nothing leaves the device."""
+
+    backend: Literal["none", "openai", "mqtt", "spool"] = "none"
+    allow: tuple[Allowed, ...] = ()
+    """What may leave besides the form of the incident. Names leave only as pseudonyms, operators' words never."""
+    max_waiting: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    max_age_s: Annotated[float, Meta(ge=60)] = 604_800.0
+    max_attempts: Annotated[int, Meta(ge=1)] = 20
+    answer_within_s: Annotated[float, Meta(ge=60)] = 604_800.0
+    """How long an answer that comes later (mqtt, spool) is waited for before the question is sent again."""
+    backoff_min_s: PositiveFloat = 2.0
+    backoff_max_s: PositiveFloat = 900.0
+    breaker_failures: Annotated[int, Meta(ge=1)] = 5
+    """Failures in a row after which only one question is tried now and then."""
+    breaker_pause_s: PositiveFloat = 300.0
+    windows: tuple[Annotated[str, Meta(pattern="^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description="HH:MM-HH:MM")], ...] = ()
+    """Times of day, in `timezone`, at which questions may leave; empty: always."""
+    timezone: str = "UTC"
+    critical_severity: Fraction = 0.95
+    """An incident at least so severe does not wait for a window."""
+    requests_per_day: Annotated[int, Meta(ge=0)] = 200
+    tokens_per_day: Annotated[int, Meta(ge=0)] = 400_000
+    bytes_per_day: Annotated[int, Meta(ge=0)] = 4_000_000
+    money_per_day: Annotated[float, Meta(ge=0)] = 1.0
+    openai: OpenAiSettings = field(default_factory=OpenAiSettings)
+    mqtt: MqttEscalationSettings = field(default_factory=MqttEscalationSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+
+
+class TelemetrySettings(Section, frozen=True, kw_only=True):
+    """Counts about the agent itself for whoever runs many. Off by default, and apart from escalation."""
+
+    enabled: bool = False
+    period_s: Annotated[float, Meta(ge=60)] = 86_400.0
 
 
 class GatewaySettings(Section, frozen=True, kw_only=True):
@@ -186,6 +270,8 @@ class Settings(Section, frozen=True, kw_only=True):
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     writer: WriterSettings = field(default_factory=WriterSettings)
+    escalation: EscalationSettings = field(default_factory=EscalationSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     state_dir: str = "/var/lib/edge-agent"
     runtime_dir: str = "/run/edge-agent"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,19 +1,8 @@
-"""Delivery of one incident to a stronger model, one file per backend. No backend is built in: nothing leaves the device.
+"""Delivery of one question to a stronger model, one file per backend, and what bounds it: budgets, breaker, backoff, windows.
 
-Rules: a backend is handed what may leave and returns an answer or a reason; budgets and retries belong to the journal. An
-answer is a skeleton with slots like the writer's own, and goes through the same verifier before it is published.
+`contract` says what a backend is; `openai`, `mqtt` and `spool` are the family, `table` lists it. `budget`, `breaker`, `backoff`
+and `windows` are pure: their state is kept in the journal by whoever uses them. `key` holds the secret of the pseudonyms.
+
+Rules: a backend is handed a question that was made by the egress schema and gives back an answer or a reason; it knows nothing
+of incidents, retries or budgets. An answer is wording with slots like the writer's own, and goes through the same verifier.
 """
-
-from __future__ import annotations
-
-from typing import Protocol
-
-
-class Backend(Protocol):
-    """A stronger model somewhere else. One file a backend."""
-
-    def ask(self, request: bytes, timeout_s: float) -> str:
-        """Send what may leave, exactly these bytes; the answer's skeleton.
-
-        Raises LinkError when it may be tried again later, InputError when the refusal is final.
-        """

@@ -28,7 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.errors import LinkError
-from edge_agent.mqtt.credentials import read_password, tls_context
+from edge_agent.credentials import read_password, tls_context
 from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request, own_topic
 from edge_agent.mqtt.outgoing import LOST, Outgoing, Waker
 from edge_agent.mqtt.pace import Canary

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config.settings import MqttSettings, TlsSettings
-from edge_agent.mqtt.credentials import read_password, tls_context
+from edge_agent.credentials import read_password, tls_context
 from tests.mosquitto import Certificates
 
 
