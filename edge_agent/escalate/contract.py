@@ -55,10 +55,8 @@ class Backend(Protocol):
         """
 
     def collect(self) -> list[Reply]:
-        """Replies that came since the last call, each once, also those to requests of an earlier process. Does not wait.
+        """Replies that came by another way than `send`, also to requests of an earlier process. Does not wait.
 
-        What is no reply is counted by the backend under a reason and left out. Raises TryLaterError.
+        The call after says that what this one gave is on disk: only then is a reply removed from wherever it came from, so
+        that after a kill it is given once more. What is no reply is set aside with its reason. Raises TryLaterError.
         """
-
-    def settled(self, request_id: str) -> None:
-        """The reply to this request is on disk: whatever kept it for repetition may be removed. Raises TryLaterError."""
