@@ -11,6 +11,7 @@ from datetime import UTC, tzinfo
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_agent.confidence import FEATURES, ConfidenceRule, score
 from edge_agent.detect.bank import DetectorBank
@@ -36,7 +37,7 @@ from edge_agent.values import (
     Rejection,
     Summary,
 )
-from edge_agent.verify import refuse_chunk, refuse_whole
+from edge_agent.verify import refuse_chunk, refuse_whole, refuse_wording
 
 __all__ = [
     "SIGNATURE_BYTES",
@@ -51,6 +52,8 @@ __all__ = [
     "SpeakingRelease",
     "Writer",
     "explain",
+    "plan_of",
+    "revise",
 ]
 
 
@@ -201,3 +204,40 @@ def _written(
         for draft, template, chosen in zip(drafts, templates, decision.by_writer, strict=True)
     )
     return tuple(sentences), decision
+
+
+def plan_of(incident: Incident, evidence: Evidence | None, zone: tzinfo = UTC) -> Plan:
+    """What is to be said of an incident: what a stronger model is asked to phrase, and what its answer is held against."""
+    return arrange(gather(incident, evidence), zone)
+
+
+def revise(
+    summary: Summary, incident: Incident, wordings: Sequence[str], model: str, now_s: float, zone: tzinfo = UTC
+) -> Summary | str:
+    """The summary with a stronger model's wording of each chunk in it, or why that may not be published, as a stable word.
+
+    `incident` is the revision that the summary is of. The same verifier judges as for the writer on the device; the tail, the
+    past incident and every printed fact stay ours.
+    """
+    plan = plan_of(incident, summary.evidence, zone)
+    if len(wordings) != len(plan.chunks):
+        return "count-wrong"
+    for chunk, wording in zip(plan.chunks, wordings, strict=True):
+        refusal = refuse_wording(chunk, wording)
+        if refusal is not None:
+            return refusal
+    skeleton = assemble(plan, tuple(tidy(wording) for wording in wordings))
+    refusal = refuse_whole(plan, skeleton)
+    if refusal is not None:
+        return refusal
+    return replace(
+        summary,
+        text=fill(skeleton, plan.slots),
+        skeleton=skeleton,
+        slots=plan.slots,
+        route="cloud",
+        verdict="local",
+        written_s=now_s,
+        revised=True,
+        model=model,
+    )

@@ -29,10 +29,16 @@ def refuse_chunk(chunk: Chunk, draft: Draft, lexicon: Set[str]) -> str | None:
     if not draft.finished:
         return "unfinished"
     tokens = tokens_of(draft.skeleton)
+    if tokens is not None and any(not token.startswith("<") and token not in lexicon for token in tokens):
+        return "not-in-lexicon"
+    return refuse_wording(chunk, draft.skeleton)
+
+
+def refuse_wording(chunk: Chunk, skeleton: str) -> str | None:
+    """Why this wording, from wherever it came, may not stand for this chunk, as a stable word; None if it may."""
+    tokens = tokens_of(skeleton)
     if tokens is None:
         return "free-text"
-    if any(not token.startswith("<") and token not in lexicon for token in tokens):
-        return "not-in-lexicon"
     required = Counter(f"<{role}:{subject.index}>" for subject in chunk.subjects for role in subject.roles)
     stated = Counter(token for token in tokens if token.startswith("<"))
     if stated.keys() - required.keys():
@@ -41,9 +47,9 @@ def refuse_chunk(chunk: Chunk, draft: Draft, lexicon: Set[str]) -> str | None:
         return "slot-missing"
     if stated != required:
         return "slot-repeated"
-    if accepts(chunk, draft.skeleton):
+    if accepts(chunk, skeleton):
         return None
-    return "ending-wrong" if _true_with_another_ending(chunk, draft.skeleton) else "role-wrong"
+    return "ending-wrong" if _true_with_another_ending(chunk, skeleton) else "role-wrong"
 
 
 def _true_with_another_ending(chunk: Chunk, skeleton: str) -> bool:

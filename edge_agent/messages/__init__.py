@@ -14,6 +14,7 @@ from edge_agent.messages.documents import (
     UpdateState,
     anomaly_document,
     encode,
+    escalation_document,
     event_document,
     explanation_document,
     health_document,
@@ -24,6 +25,7 @@ from edge_agent.messages.documents import (
 from edge_agent.messages.incident_file import MAX_FILE_ANOMALIES, MAX_FILE_BYTES, parse_incident
 from edge_agent.messages.outgoing import (
     anomaly_message,
+    escalation_message,
     health_message,
     incident_messages,
     info_message,
@@ -47,6 +49,8 @@ __all__ = [
     "anomaly_document",
     "anomaly_message",
     "encode",
+    "escalation_document",
+    "escalation_message",
     "escape_stream",
     "event_document",
     "explanation_document",

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.messages.times import format_time
-from edge_agent.values import Anomaly, Evidence, Incident, Summary
+from edge_agent.values import Anomaly, Escalation, Evidence, Incident, Summary
 
 Document: TypeAlias = dict[str, object]
 TimeFormat: TypeAlias = Callable[[float], str | float]
@@ -133,7 +133,25 @@ def summary_document(summary: Summary) -> Document:
         "state": summary.state,
         **explanation_document(summary),
         "evidence": None if summary.evidence is None else evidence_document(summary.evidence),
+        "revised": summary.revised,
+        "model": summary.model,
         "written": format_time(summary.written_s),
+    }
+
+
+def escalation_document(escalation: Escalation) -> Document:
+    """The fate of an escalation as on `escalation/<incident-id>`."""
+    return {
+        "incident": escalation.incident_id,
+        "revision": escalation.revision,
+        "id": escalation.id,
+        "state": escalation.state,
+        "outcome": escalation.outcome,
+        "reasons": list(escalation.reasons),
+        "severity": escalation.severity,
+        "attempts": escalation.attempts,
+        "queued": format_time(escalation.queued_s),
+        "changed": format_time(escalation.changed_s),
     }
 
 

@@ -14,13 +14,14 @@ from edge_agent.messages.documents import (
     UpdateState,
     anomaly_document,
     encode,
+    escalation_document,
     health_document,
     incident_document,
     summary_document,
     update_document,
 )
 from edge_agent.messages.topics import Topics
-from edge_agent.values import Anomaly, Incident, Message, Summary
+from edge_agent.values import Anomaly, Escalation, Incident, Message, Summary
 
 Status: TypeAlias = Literal["online", "stopped", "offline"]
 
@@ -64,13 +65,20 @@ def incident_messages(topics: Topics, incident: Incident) -> tuple[Message, ...]
     )
 
 
-def summary_messages(topics: Topics, summary: Summary) -> tuple[Message, ...]:
-    """A summary as the gateway's latest, retained, and on its incident's own topic, not retained."""
+def summary_messages(topics: Topics, summary: Summary, *, is_latest: bool = True) -> tuple[Message, ...]:
+    """A summary as the gateway's latest, retained, and on its incident's own topic, not retained.
+
+    A late answer about an earlier incident is not the latest: it goes to its incident's topic alone.
+    """
     payload = encode(summary_document(summary))
-    return (
-        _newest(topics.summary, payload, _MUST_SEE),
-        Message(topic=topics.summary_of(summary.incident_id), payload=payload, supersedes=True, priority=_MUST_SEE),
-    )
+    own = Message(topic=topics.summary_of(summary.incident_id), payload=payload, supersedes=True, priority=_MUST_SEE)
+    return (_newest(topics.summary, payload, _MUST_SEE), own) if is_latest else (own,)
+
+
+def escalation_message(topics: Topics, escalation: Escalation) -> Message:
+    """How an escalation stands; one that waits to be published gives way to the next."""
+    payload = encode(escalation_document(escalation))
+    return Message(topic=topics.escalation(escalation.incident_id), payload=payload, supersedes=True, priority=_USUAL)
 
 
 def response_message(

@@ -12,8 +12,8 @@ from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
 from edge_agent.errors import EngineError
 from edge_agent.incidents import IncidentBook
-from edge_agent.pipeline import TEMPLATE_ONLY, Screener, SpeakingRelease, explain
-from edge_agent.values import Arrival, Draft, Prompt
+from edge_agent.pipeline import TEMPLATE_ONLY, Screener, SpeakingRelease, explain, revise
+from edge_agent.values import Arrival, Draft, Prompt, Summary
 from tests.writing import ONSET_S, anomaly, evidence, incident
 
 PAIR = incident(anomaly(end_s=ONSET_S + 3), anomaly("pump-3/flow", "silence", onset_s=ONSET_S + 30))
@@ -177,3 +177,37 @@ def test_an_incident_closes_when_time_passes() -> None:
     assert seen[-1].state == "closed"
     assert [anomaly.end_s for anomaly in seen[-1].anomalies] == [pytest.approx(ONSET_S + 401, abs=5)]
     assert sum(incident.state == "closed" for incident in seen) == 1
+
+
+ASKED = explain(PAIR, evidence(), SayingWriter("nothing"), RELEASE, ONSET_S)
+
+
+def test_a_stronger_models_true_wording_takes_the_templates_place() -> None:
+    assert ASKED.route == "template"
+    revised = revise(ASKED, PAIR, [GOOD], "openai:large", ONSET_S + 60)
+    assert isinstance(revised, Summary)
+    assert revised.text == (
+        "At 14:13:20 UTC on 21 September 2026, pump-3/vibration rose sharply to 7.25 mm/s, against a usual 2 mm/s, and was back"
+        " to normal after 3 s. Then at 14:13:50, pump-3/flow went silent and has not reported since. A similar past incident is"
+        ' that of 22 August 2026 on pump-3, closed as "bearing wear".'
+    )
+    assert (revised.route, revised.verdict, revised.revised, revised.model) == ("cloud", "local", True, "openai:large")
+    assert (revised.revision, revised.reasons, revised.written_s) == (ASKED.revision, ASKED.reasons, ONSET_S + 60)
+
+
+@pytest.mark.parametrize(
+    ("wordings", "why"),
+    [
+        ([], "count-wrong"),
+        ([GOOD, GOOD], "count-wrong"),
+        ([GOOD.replace("<base:0>", "<peak:1>")], "slot-foreign"),
+        ([GOOD.replace("<peak:0>", "<base:0>", 1).replace("usual <base:0>", "usual <peak:0>")], "role-wrong"),
+        ([GOOD.replace("has not reported since", "then reported again")], "ending-wrong"),
+        ([GOOD.replace("<moved:0>", "<moved:0> because of bearing wear")], "role-wrong"),
+        ([GOOD.replace("<peak:0>", "9.5 mm/s")], "free-text"),
+        ([GOOD.replace("silent", "s\u0456lent")], "free-text"),
+        ([""], "slot-missing"),
+    ],
+)
+def test_a_stronger_models_untrue_wording_is_refused_by_name(wordings: list[str], why: str) -> None:
+    assert revise(ASKED, PAIR, wordings, "openai:large", ONSET_S + 60) == why

@@ -10,6 +10,7 @@ from edge_agent.messages.documents import (
     UpdateState,
     anomaly_document,
     encode,
+    escalation_document,
     event_document,
     explanation_document,
     health_document,
@@ -17,7 +18,7 @@ from edge_agent.messages.documents import (
     summary_document,
     update_document,
 )
-from tests.unit.messages.values import ANOMALY, HEALTH, INCIDENT, SUMMARY
+from tests.unit.messages.values import ANOMALY, ESCALATION, HEALTH, INCIDENT, SUMMARY
 
 
 def test_an_event_has_the_documented_keys_and_the_times_of_the_input() -> None:
@@ -47,7 +48,7 @@ def test_a_summary_is_its_explanation_and_where_it_belongs() -> None:
     assert list(document) == [
         *("incident", "revision", "asset", "state"),
         *("text", "skeleton", "facts", "confidence", "outcome", "route", "reasons", "release"),
-        *("evidence", "written"),
+        *("evidence", "revised", "model", "written"),
     ]
     assert document["facts"] == [{"token": "<peak:1>", "role": "peak", "text": "7.25 mm/s"}]
     assert (document["outcome"], document["route"]) == ("local", "writer")
@@ -55,6 +56,21 @@ def test_a_summary_is_its_explanation_and_where_it_belongs() -> None:
     assert isinstance(evidence, dict)
     assert (evidence["cause"], evidence["similarity"]) == ("bearing wear", 0.93)
     assert summary_document(replace(SUMMARY, evidence=None))["evidence"] is None
+
+
+def test_an_escalation_says_how_it_stands_and_why() -> None:
+    assert escalation_document(ESCALATION) == {
+        "incident": INCIDENT.id,
+        "revision": 2,
+        "id": "q-0123456789abcdef01234567",
+        "state": "refused",
+        "outcome": "role-wrong",
+        "reasons": ["low-confidence"],
+        "severity": 0.8,
+        "attempts": 1,
+        "queued": "2026-11-22T10:01:02Z",
+        "changed": "2026-11-22T10:01:05Z",
+    }
 
 
 def test_an_explanation_does_not_depend_on_when_it_was_written() -> None:

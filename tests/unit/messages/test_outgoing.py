@@ -11,6 +11,7 @@ from edge_agent.messages.documents import UpdateState
 from edge_agent.messages.outgoing import (
     Status,
     anomaly_message,
+    escalation_message,
     health_message,
     incident_messages,
     info_message,
@@ -20,7 +21,7 @@ from edge_agent.messages.outgoing import (
     update_message,
 )
 from edge_agent.messages.topics import Topics
-from tests.unit.messages.values import ANOMALY, AT_S, HEALTH, INCIDENT, SUMMARY
+from tests.unit.messages.values import ANOMALY, AT_S, ESCALATION, HEALTH, INCIDENT, SUMMARY
 
 TOPICS = Topics("edge", "gw-1")
 
@@ -60,6 +61,17 @@ def test_a_summary_is_the_latest_and_its_incidents_own() -> None:
     assert (latest.topic, latest.retain) == ("edge/gw-1/summary", True)
     assert (own.topic, own.retain) == (f"edge/gw-1/summary/{INCIDENT.id}", False)
     assert latest.payload == own.payload
+
+
+def test_a_late_answer_does_not_pass_for_the_latest_summary() -> None:
+    (own,) = summary_messages(TOPICS, SUMMARY, is_latest=False)
+    assert (own.topic, own.retain) == (f"edge/gw-1/summary/{INCIDENT.id}", False)
+
+
+def test_an_escalation_is_told_on_its_incidents_topic() -> None:
+    message = escalation_message(TOPICS, ESCALATION)
+    assert (message.topic, message.retain, message.qos) == (f"edge/gw-1/escalation/{INCIDENT.id}", False, 1)
+    assert json.loads(message.payload)["state"] == "refused"
 
 
 def test_what_a_person_must_see_outlives_what_is_routine() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.messages import Health
-from edge_agent.values import Anomaly, Evidence, Incident, Slot, Summary
+from edge_agent.values import Anomaly, Escalation, Evidence, Incident, Slot, Summary
 
 AT_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 
@@ -49,6 +49,18 @@ SUMMARY = Summary(
     written_s=AT_S + 62,
     asset="pump-3",
     evidence=Evidence(incident_id="pump-3-old", asset="pump-3", opened_s=AT_S - 1e6, cause="bearing wear", similarity=0.93),
+)
+ESCALATION = Escalation(
+    incident_id=INCIDENT.id,
+    revision=2,
+    id="q-0123456789abcdef01234567",
+    state="refused",
+    reasons=("low-confidence",),
+    severity=0.8,
+    queued_s=AT_S + 62,
+    changed_s=AT_S + 65,
+    attempts=1,
+    outcome="role-wrong",
 )
 HEALTH = Health(
     version="0.1.0",
