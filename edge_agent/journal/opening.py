@@ -79,6 +79,7 @@ def _open_whole(path: str, max_bytes: int, migrations: Sequence[Migration]) -> t
     db: sqlite3.Connection | None = None
     try:
         db = connect_writer(path, max_bytes)
+        new = new or _is_begun_only(db)
         if not new:
             _check(db, len(migrations))
         version = migrate(db, migrations)
@@ -109,6 +110,12 @@ def _is_new(path: str) -> bool:
     if log and not size:
         raise _DamagedError("the database is gone, only its log is there")
     return not size
+
+
+def _is_begun_only(db: sqlite3.Connection) -> bool:
+    """True for a file with SQLite's header and nothing else: what a power cut in the very first opening leaves."""
+    figures = [int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "application_id", "user_version")]
+    return figures in ([0, 0, 0], [1, 0, 0]) and not shape(db)
 
 
 def _check(db: sqlite3.Connection, known_version: int) -> None:
