@@ -1,0 +1,62 @@
+"""Ages by a wall clock that jumps."""
+
+from __future__ import annotations
+
+from edge_agent.workers.waiting import Waiting
+from tests.journals import T0_S
+from tests.unit.workers.parts import TwoClocks
+
+HOUR_S = 3_600.0
+WEEK_S = 7 * 86_400.0
+
+
+def test_time_that_passes_makes_things_old() -> None:
+    clock = TwoClocks(T0_S)
+    waiting = Waiting(clock, WEEK_S)
+    clock.run(WEEK_S + 1)
+    assert waiting.is_too_old(T0_S)
+    assert not waiting.is_too_old(T0_S + 2)
+    assert waiting.rest_s(T0_S + WEEK_S, HOUR_S) == HOUR_S - 1
+
+
+def test_a_clock_that_is_set_makes_nothing_old() -> None:
+    clock = TwoClocks(5.0)
+    waiting = Waiting(clock, WEEK_S)
+    clock.run(60)
+    clock.set_wall(T0_S)
+    assert waiting.age_s(5.0) == 60
+    clock.run(HOUR_S)
+    assert waiting.age_s(5.0) == HOUR_S + 60
+    assert waiting.age_s(T0_S) == HOUR_S
+
+
+def test_what_was_dated_by_the_right_clock_before_a_start_at_1970_keeps_its_date() -> None:
+    clock = TwoClocks(5.0)
+    waiting = Waiting(clock, WEEK_S)
+    assert waiting.age_s(T0_S) == 0
+    clock.run(30)
+    clock.set_wall(T0_S + HOUR_S)
+    assert waiting.age_s(T0_S) == HOUR_S
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_for_ever() -> None:
+    clock = TwoClocks(T0_S)
+    waiting = Waiting(clock, WEEK_S)
+    clock.set_wall(5.0)
+    waiting.look()
+    clock.run(WEEK_S + 1)
+    assert waiting.is_too_old(T0_S)
+
+
+def test_several_jumps_are_taken_out_one_after_the_other() -> None:
+    clock = TwoClocks(5.0)
+    waiting = Waiting(clock, WEEK_S)
+    clock.run(10)
+    clock.set_wall(T0_S)
+    waiting.look()
+    clock.run(10)
+    clock.set_wall(T0_S - 86_400)
+    waiting.look()
+    clock.run(10)
+    assert waiting.age_s(5.0) == 30
+    assert waiting.age_s(T0_S) == 20
