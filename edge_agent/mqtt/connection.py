@@ -1,7 +1,7 @@
 """One connection to the broker, from CONNECT to its end, on top of one paho client that lives no longer than it.
 
 Rules:
-* paho is imported here and nowhere else. Everything here runs on the network thread; other threads reach it through the
+* paho's client is used here and nowhere else. Everything here runs on the network thread; other threads reach it through the
   inbox and the outgoing messages, never by calling it.
 * A callback that raises would end the thread, so each one counts and logs what it caught.
 * QoS 1 arrivals are acknowledged when the inbox says so. While too many are unacknowledged, nothing is read, and the
@@ -20,18 +20,25 @@ from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
-from edge_agent.errors import LinkError
 from edge_agent.credentials import read_password, tls_context
+from edge_agent.errors import LinkError
+from edge_agent.mqtt.fates import INVALID, LOST, TOO_LARGE, ended_with
 from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request, own_topic
-from edge_agent.mqtt.outgoing import LOST, Outgoing, Waker
+from edge_agent.mqtt.outgoing import Outgoing, UserProperties, Waker
 from edge_agent.mqtt.pace import Canary
+from edge_agent.mqtt.packets import (
+    MAX_PACKET_BYTES,
+    connect_properties,
+    publish_bytes,
+    publish_properties,
+    slug,
+    subscribe_options,
+)
 from edge_agent.values import Arrival, Message
 
 MAX_IN_FLIGHT = 64
@@ -42,10 +49,6 @@ CONNECT_TIMEOUT_S = 10.0
 """For the TCP and TLS handshakes, each."""
 READ_BURST = 256
 """Packets read between two looks at everything else."""
-MAX_REMAINING_BYTES = 268_435_455
-"""The largest packet that MQTT can express (MQTT 5.0, section 1.5.5)."""
-HEADER_BYTES = 64
-"""More than what a PUBLISH holds beside topic, payload and correlation data."""
 FILTERS_A_PACKET = 8
 """Topic filters in one SUBSCRIBE; some hosted brokers refuse more."""
 log = logging.getLogger(__name__)
@@ -85,7 +88,7 @@ class Connection:
         self.end_reason = ""
         self.received = 0
         self.max_in_flight = MAX_IN_FLIGHT
-        self._max_message_bytes = MAX_REMAINING_BYTES
+        self._max_packet_bytes = MAX_PACKET_BYTES
         self._around = around
         self._confirmed = 0
         self._unacknowledged = 0
@@ -122,7 +125,10 @@ class Connection:
             raise LinkError(f"cannot use the certificates or the password file for {where}: {error}") from error
         try:
             if self.is_v5:
-                clean, properties = settings.session_expiry_s == 0, self._connect_properties()
+                clean, properties = (
+                    settings.session_expiry_s == 0,
+                    connect_properties(settings, self._around.inbox.max_unacknowledged),
+                )
                 client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=clean, properties=properties)
             else:
                 client.connect(settings.host, settings.port, settings.keepalive_s)
@@ -138,15 +144,6 @@ class Connection:
         if settings.tls is not None:
             self._client.tls_set_context(tls_context(settings.tls))
             self._client.tls_insecure_set(settings.tls.insecure_skip_hostname)
-
-    def _connect_properties(self) -> Properties:
-        settings = self._around.settings
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it without types
-        properties.SessionExpiryInterval = settings.session_expiry_s
-        properties.ReceiveMaximum = self._around.inbox.max_unacknowledged
-        # Between our limit and this one a payload is received and counted; beyond, the broker keeps it off our memory.
-        properties.MaximumPacketSize = 4 * settings.max_payload_bytes + (1 << 20)
-        return properties
 
     @property
     def is_open(self) -> bool:
@@ -194,8 +191,9 @@ class Connection:
     def settle(self) -> None:
         """After the end: everything under way that the broker did not confirm is lost."""
         self._around.outgoing.end()
+        reason = ended_with(self.end_reason, own_confirmed=self.accepted_s is not None and 0 not in self._tokens.values())
         for token in self._tokens.values():
-            self._resolve(token, LOST)
+            self._resolve(token, reason)
         self._around.outgoing.drop()
 
     # ---- turns -----------------------------------------------------------------------------------------------------
@@ -218,8 +216,8 @@ class Connection:
             self._read()
         around.inbox.announce()
         self._acknowledge()
-        for token, message in around.outgoing.queued():
-            self.send(token, message)
+        for taken in around.outgoing.queued():
+            self.send(*taken)
         if client.want_write():
             client.loop_write()
         client.loop_misc()
@@ -244,29 +242,25 @@ class Connection:
                 for mid in mids:
                     ack(mid, 1)
 
-    def send(self, token: int, message: Message) -> None:
+    def send(self, token: int, message: Message, user_properties: UserProperties = ()) -> None:
         """Publish; the token, if it is not 0, is resolved with the outcome."""
-        properties: Properties | None = None
-        wire_bytes = HEADER_BYTES + 3 * len(message.topic) + len(message.payload) + len(message.response_correlation)
-        if wire_bytes > self._max_message_bytes:  # the broker would end the connection, and again when it is sent again
-            log.warning("mqtt: %s: %d bytes are more than the broker takes", message.topic, len(message.payload))
-            self._resolve(token, "refused-packet-too-large")
-            return
-        if self.is_v5 and message.response_correlation:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho left it without types
-            properties.CorrelationData = message.response_correlation
+        properties = publish_properties(message, user_properties) if self.is_v5 else None
         try:
+            if publish_bytes(message, properties, is_v5=self.is_v5) > self._max_packet_bytes:
+                # The broker would end the connection, and again when it is sent again.
+                log.warning("mqtt: %s: %d bytes are more than the broker takes", message.topic, len(message.payload))
+                self._resolve(token, TOO_LARGE)
+                return
             info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         except ValueError as error:
             log.warning("mqtt: %s cannot be published: %s", message.topic, error)
-            self._resolve(token, "refused-invalid")
+            self._resolve(token, INVALID)
             return
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._resolve(token, LOST)
-        elif message.qos == 0:
-            self._resolve(token, "")
-        else:
+        if message.qos and info.rc != MQTTErrorCode.MQTT_ERR_NO_CONN:
+            # Also where writing it ended the connection: `settle` then says with which reason.
             self._tokens[info.mid] = token
+        else:
+            self._resolve(token, "" if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else LOST)
 
     def _resolve(self, token: int, failure: str) -> None:
         if token:
@@ -282,7 +276,7 @@ class Connection:
 
         def on_disconnect(_client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _more: Any) -> None:
             source = "broker" if flags.is_disconnect_packet_from_server else "lost"
-            self.end_reason = self.end_reason or f"{source}-{_slug(reason)}"
+            self.end_reason = self.end_reason or f"{source}-{slug(reason)}"
 
         def on_subscribe(_client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _more: Any) -> None:
             self._guarded(lambda: self._on_subscribe(self._subscribing.pop(mid, ()), reasons))
@@ -291,7 +285,7 @@ class Connection:
             self._confirmed += 1
             token = self._tokens.pop(mid, None)
             if token is not None:
-                self._resolve(token, f"refused-{_slug(reason)}" if reason.is_failure else "")
+                self._resolve(token, f"refused-{slug(reason)}" if reason.is_failure else "")
 
         client = self._client
         client.on_connect, client.on_disconnect = on_connect, on_disconnect
@@ -371,12 +365,12 @@ class Connection:
         around, settings = self._around, self._around.settings
         self.answered = True
         if reason.is_failure:
-            self.end_reason = f"refused-{_slug(reason)}"
+            self.end_reason = f"refused-{slug(reason)}"
             log.warning("mqtt: %s:%d refused the connection: %s", settings.host, settings.port, reason)
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT + RESERVED_IN_FLIGHT)
         self.max_in_flight = max(1, min(MAX_IN_FLIGHT, receive_maximum - RESERVED_IN_FLIGHT))
-        self._max_message_bytes = getattr(properties, "MaximumPacketSize", MAX_REMAINING_BYTES)
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
         if resumed:
             around.inbox.redelivered_from = self.session
         # MQTT 5 can subscribe again without having retained messages sent again; 3.1.1 cannot, so only where it must.
@@ -392,15 +386,10 @@ class Connection:
         filters = list(self._around.filters.items())
         for start in range(0, len(filters), FILTERS_A_PACKET):
             part = filters[start : start + FILTERS_A_PACKET]
-            wanted = [(name, self._options(name, qos)) for name, qos in part] if self.is_v5 else part
+            wanted = [(name, subscribe_options(name, qos, self._around.own)) for name, qos in part] if self.is_v5 else part
             _, mid = self._client.subscribe(wanted)
             self._subscribing[mid or 0] = tuple(name for name, _ in part)
         self.subscribed = True
-
-    def _options(self, name: str, qos: int) -> SubscribeOptions:
-        # Nobody wants to hear himself, except for the canary; the standard forbids the option on shared subscriptions.
-        deaf_to_own = not name.startswith(("$share/", self._around.own))
-        return SubscribeOptions(qos, noLocal=deaf_to_own, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
 
     def _on_subscribe(self, filters: tuple[str, ...], reasons: list[ReasonCode]) -> None:
         refused = self._around.refused
@@ -409,7 +398,3 @@ class Connection:
             if reason.is_failure:
                 refused[name] = str(reason)
                 log.error("mqtt: the broker refused the subscription to %s: %s; nothing will arrive there", name, reason)
-
-
-def _slug(reason: ReasonCode) -> str:
-    return str(reason).lower().replace(" ", "-")

@@ -20,7 +20,7 @@ from edge_agent.config.settings import MqttSettings
 from edge_agent.errors import LinkError
 from edge_agent.mqtt.connection import Connection, Surroundings
 from edge_agent.mqtt.inbox import Inbox, Request
-from edge_agent.mqtt.outgoing import Outgoing, Waker
+from edge_agent.mqtt.outgoing import Outgoing, UserProperties, Waker
 from edge_agent.mqtt.pace import Backoff, Canary, ProtocolChoice, Uniform
 from edge_agent.values import Arrival, Message
 
@@ -154,12 +154,12 @@ class MqttLink:
         if self._inbox.ack(items, self._session):
             self._waker.wake()
 
-    def publish(self, message: Message) -> int | None:
+    def publish(self, message: Message, properties: UserProperties = ()) -> int | None:
         """Hand a message to the network thread. Returns its token, or None: not connected, or too much under way.
 
-        The token comes back once, from `published` or from `lost`.
+        The token comes back once, from `published` or from `lost`. `properties` are left out in MQTT 3.1.1.
         """
-        token = self._outgoing.take(message)
+        token = self._outgoing.take(message, properties)
         if token is not None:
             self._waker.wake()
         return token
@@ -169,7 +169,7 @@ class MqttLink:
         return self._outgoing.published(timeout_s)
 
     def lost(self) -> list[tuple[int, str]]:
-        """Tokens that will not be confirmed, each with its reason: `connection-lost`, or `refused-...` by the broker."""
+        """Tokens that will not be confirmed, each with its reason, which `fate` understands."""
         return self._outgoing.lost()
 
     # ---- the network thread ----------------------------------------------------------------------------------------

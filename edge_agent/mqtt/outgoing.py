@@ -1,7 +1,7 @@
 """What the workers hand to the network thread to be published, and how each message fared.
 
 Rules: a message gets a token when it is taken; its token comes back exactly once, as published (the broker confirmed it;
-at QoS 0: it was sent) or as lost, with the reason. Nothing is kept over the end of a connection: whoever published
+at QoS 0: it was sent) or as lost, with the reason (`fates`). Nothing is kept over the end of a connection: whoever published
 decides what to publish again. `take` and the outcomes may be called from any thread, the rest by the network thread.
 """
 
@@ -13,10 +13,21 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
+from edge_agent.mqtt.fates import LOST
 from edge_agent.values import Message
 
-LOST = "connection-lost"
+UserProperties: TypeAlias = tuple[tuple[str, str], ...]
+"""MQTT 5 user properties, name and value; MQTT 3.1.1 has none."""
+
+
+class Taken(NamedTuple):
+    """A message that waits for the network thread."""
+
+    token: int
+    message: Message
+    properties: UserProperties = ()
 
 
 class Waker:
@@ -50,7 +61,7 @@ class Outgoing:
     """Messages under way on the present connection, with a token each."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, Message]] = deque()
+        self._queue: deque[Taken] = deque()
         self._published: deque[int] = deque()
         self._lost: deque[tuple[int, str]] = deque()
         self._token = itertools.count(1)
@@ -73,25 +84,25 @@ class Outgoing:
         with self._lock:
             self._limit = 0
 
-    def take(self, message: Message) -> int | None:
+    def take(self, message: Message, properties: UserProperties = ()) -> int | None:
         """Queue a message. Returns its token, or None: there is no connection, or too much is under way."""
         with self._lock:
             if self._under_way >= self._limit:
                 return None
             self._under_way += 1
             token = next(self._token)
-            self._queue.append((token, message))
+            self._queue.append(Taken(token, message, properties))
         return token
 
-    def queued(self) -> Iterator[tuple[int, Message]]:
-        """The queued messages, each with its token; whoever takes one from here resolves it."""
+    def queued(self) -> Iterator[Taken]:
+        """The queued messages, oldest first; whoever takes one from here resolves it."""
         while self._queue:
             yield self._queue.popleft()
 
     def drop(self) -> None:
         """The connection is over: all that is queued is lost."""
-        for token, _ in self.queued():
-            self.resolve(token, LOST)
+        for taken in self.queued():
+            self.resolve(taken.token, LOST)
 
     def resolve(self, token: int, failure: str = "") -> None:
         """Report how a message fared; an empty `failure` means that it is published."""

@@ -11,7 +11,8 @@ import pytest
 from edge_agent.mqtt import MqttLink
 from edge_agent.values import Message
 from tests.mqtt_client import wait_until
-from tests.mqtt_links import drain_until, new_link, running, settings_for
+from tests.mqtt_links import ONLINE, drain_until, new_link, running, settings_for
+from tests.strict_broker import Answer, StrictBroker
 from tests.unit.mqtt.scripted import CONNACK, CONNACK_V5, Closing, ScriptedBroker, publish
 
 GOOD = publish(b"plant/1", b"42")
@@ -174,6 +175,73 @@ def test_a_message_larger_than_the_broker_takes_is_refused_here_and_the_connecti
         wait_until(lambda: link.published(0.1) == [small])
         assert link.lost() == [(large, "refused-packet-too-large")]
         assert link.connected
+
+
+def test_a_message_of_exactly_the_size_that_the_broker_takes_is_sent() -> None:
+    # A PUBLISH of QoS 0: 3 bytes, 2 + 12 of the topic, 1 for no properties, and the payload.
+    at_most_1000_bytes = b"\x20\x08\x00\x00\x05\x27\x00\x00\x03\xe8"
+    with ScriptedBroker([at_most_1000_bytes]) as broker, running(link_to(broker, protocol="5")) as link:
+        fits = link.publish(Message(topic="edge/gw/info", payload=bytes(1_000 - 18), qos=0))
+        wait_until(lambda: link.published(0.1) == [fits])
+        too_large = link.publish(Message(topic="edge/gw/info", payload=bytes(1_000 - 17), qos=0))
+        wait_until(lambda: link.lost() == [(too_large, "refused-packet-too-large")])
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_user_properties_go_out_where_the_protocol_has_them(version: str) -> None:
+    marks = (("replayed", "true"), ("queued", "2026-11-22T10:00:00Z"))
+    with (
+        StrictBroker(lambda message: "confirm") as broker,
+        running(new_link(settings_for(broker.port, protocol=version), birth=tuple, farewell=tuple)) as link,
+    ):
+        token = link.publish(Message(topic="edge/gw/info", payload=b"1"), marks)
+        wait_until(lambda: link.published(0.1) == [token])
+        assert broker.taken[0].marks == (dict(marks) if version == "5" else {})
+        assert broker.taken[0].payload == b"1"
+
+
+def lost_from(link: MqttLink) -> list[tuple[int, str]]:
+    lost: list[tuple[int, str]] = []
+
+    def is_lost() -> bool:
+        lost.extend(link.lost())
+        return bool(lost)
+
+    wait_until(is_lost)
+    return lost
+
+
+@pytest.mark.parametrize("answer", ["close", "reset"])
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_broker_that_ends_the_connection_upon_a_message(version: str, answer: Answer) -> None:
+    with (
+        StrictBroker(lambda message: answer if message.topic == "edge/gw/forbidden" else "confirm") as broker,
+        running(new_link(settings_for(broker.port, protocol=version), farewell=tuple)) as link,
+    ):
+        good = link.publish(Message(topic="edge/gw/good", payload=b"1"))
+        wait_until(lambda: link.published(0.1) == [good])
+        bad = link.publish(Message(topic="edge/gw/forbidden", payload=b"1"))
+        assert lost_from(link) == [(bad, "connection-closed-upon")]
+
+
+def test_a_broker_that_confirms_not_even_that_we_are_online_is_told_from_one_that_forbids_a_message() -> None:
+    with (
+        StrictBroker(lambda message: "silence" if message.topic == ONLINE.topic else "close") as broker,
+        running(new_link(settings_for(broker.port), farewell=tuple)) as link,
+    ):
+        token = link.publish(Message(topic="edge/gw/info", payload=b"1"))
+        assert lost_from(link) == [(token, "connection-closed")]
+
+
+def test_a_large_message_upon_which_the_broker_closes_while_it_is_written() -> None:
+    with (
+        StrictBroker(lambda message: "confirm", max_packet_bytes=10_000) as broker,
+        running(new_link(settings_for(broker.port, protocol="3.1.1"), farewell=tuple)) as link,
+    ):
+        small = link.publish(Message(topic="edge/gw/good", payload=b"1"))
+        wait_until(lambda: link.published(0.1) == [small])
+        large = link.publish(Message(topic="edge/gw/large", payload=bytes(10_000_000)))
+        assert lost_from(link) == [(large, "connection-closed-upon")]
 
 
 def test_a_broker_that_takes_few_unconfirmed_messages_gets_no_more() -> None:

@@ -8,7 +8,8 @@ import threading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.mqtt.outgoing import LOST, Outgoing, Waker
+from edge_agent.mqtt.fates import LOST
+from edge_agent.mqtt.outgoing import Outgoing, Waker
 from edge_agent.values import Message
 
 MESSAGE = Message(topic="a", payload=b"1")
@@ -21,6 +22,14 @@ def test_nothing_is_taken_without_a_connection() -> None:
     assert outgoing.take(MESSAGE) == 1
     outgoing.end()
     assert outgoing.take(MESSAGE) is None
+
+
+def test_what_is_taken_keeps_its_properties() -> None:
+    outgoing = Outgoing()
+    outgoing.begin(9)
+    outgoing.take(MESSAGE)
+    outgoing.take(MESSAGE, (("replayed", "true"),))
+    assert [waiting.properties for waiting in outgoing.queued()] == [(), (("replayed", "true"),)]
 
 
 def test_takes_no_more_than_the_limit_until_outcomes_make_room() -> None:
@@ -71,8 +80,8 @@ def test_every_token_comes_back_exactly_once_and_in_order_of_taking(steps: list[
             outgoing.drop()
             outgoing.begin(5)
         else:
-            for token, _ in outgoing.queued():
-                outgoing.resolve(token, "refused-quota-exceeded" if step == "refuse" else "")
+            for waiting in outgoing.queued():
+                outgoing.resolve(waiting.token, "refused-quota-exceeded" if step == "refuse" else "")
     outgoing.drop()
     published, lost = outgoing.published(0.0), [token for token, _ in outgoing.lost()]
     assert published == sorted(published)
