@@ -79,6 +79,8 @@ def finish_swap(path: str) -> str:
             if os.path.lexists(path + suffix):
                 os.replace(path + suffix, aside + suffix)
         Path(path + "-shm").unlink(missing_ok=True)
+        # A power cut may keep a later change of names and undo an earlier: the old log must not come back to the new file.
+        fsync_folder(os.path.dirname(path) or ".")
         os.replace(path + ".salvage", path)
         fsync_folder(os.path.dirname(path) or ".")
         Path(suspect_path(path)).unlink(missing_ok=True)
