@@ -45,6 +45,11 @@ def accepts_whole(plan: Plan, skeleton: str) -> bool:
     return re.fullmatch(" ".join(parts), " ".join(tokens)) is not None
 
 
+def pattern(chunk: Chunk) -> str:
+    """The regular expression of a chunk's true wordings, over tokens as `tokens_of` gives them with one blank between each."""
+    return _source(chunk)
+
+
 @lru_cache(maxsize=256)
 def _pattern(chunk: Chunk) -> re.Pattern[str]:
     return re.compile(_source(chunk))

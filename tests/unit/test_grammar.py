@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from edge_agent.grammar import accepts, accepts_whole, tokens_of
+from edge_agent.grammar import accepts, accepts_whole, pattern, tokens_of
+from edge_agent.template import phrase
 from edge_agent.values import Chunk, ChunkSubject, Plan
 
 SPIKE = ChunkSubject(
@@ -52,6 +55,12 @@ def test_a_pair_keeps_its_order_and_its_relation() -> None:
     assert not accepts(THEN, f"{TRUE} At the same time, {second}")
     assert not accepts(THEN, f"{TRUE} Then, at <at:2>, {second}")
     assert not accepts(THEN, f"At <at:3>, {second} Then, {TRUE}")
+
+
+def test_the_pattern_of_a_chunk_stands_for_what_is_accepted_of_it() -> None:
+    chunk = Chunk(relation="alone", subjects=(SPIKE,))
+    assert re.fullmatch(pattern(chunk), " ".join(tokens_of(phrase(chunk)) or ()))
+    assert pattern(chunk).isascii()
 
 
 def test_tokens_are_slots_words_and_stops_only() -> None:
