@@ -83,20 +83,28 @@ def check_text(text: str | bytes, name: str = "<text>") -> Report:
 
 
 def effective(settings: Settings) -> dict[str, Any]:
-    """The settings in force as plain values for JSON. Secrets are paths, so none is in it; the user name is left out."""
+    """The settings in force as plain values for JSON. Secrets are paths, so none is in it; the user name is left out.
+
+    So are the headers and the query for a server of stronger models, among which someone may have put a key.
+    """
     values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
     if settings.mqtt.username:
         values["mqtt"]["username"] = "(set)"
+    openai = values["escalation"]["openai"]
+    openai["headers"] = dict.fromkeys(openai["headers"], "(set)")
+    address, asks, _ = openai["url"].partition("?")
+    openai["url"] = f"{address}?(set)" if asks else address
     return values
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the configuration file, draft 2020-12. A section may be empty, as in the file."""
     schema = msgspec.json.schema(Settings)
-    properties: dict[str, Any] = schema["$defs"]["Settings"]["properties"]
-    for name, section in properties.items():
-        if "$ref" in section or section.get("type") == "array":
-            properties[name] = {"anyOf": [section, {"type": "null"}]}
+    for holder in ("Settings", "EscalationSettings"):
+        properties: dict[str, Any] = schema["$defs"][holder]["properties"]
+        for name, section in properties.items():
+            if "$ref" in section or (holder == "Settings" and section.get("type") == "array"):
+                properties[name] = {"anyOf": [section, {"type": "null"}]}
     return {"$schema": SCHEMA_ID, "title": "edge-agent configuration", **schema}
 
 

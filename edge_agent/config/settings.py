@@ -15,6 +15,9 @@ PositiveFloat: TypeAlias = Annotated[float, Meta(gt=0)]
 PositiveInt: TypeAlias = Annotated[int, Meta(gt=0)]
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+TimesOfDay: TypeAlias = Annotated[
+    str, Meta(pattern="^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description="HH:MM-HH:MM, such as 22:00-06:00")
+]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,7 +232,7 @@ class EscalationSettings(Section, frozen=True, kw_only=True):
     breaker_failures: Annotated[int, Meta(ge=1)] = 5
     """Failures in a row after which only one question is tried now and then."""
     breaker_pause_s: PositiveFloat = 300.0
-    windows: tuple[Annotated[str, Meta(pattern="^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$", description="HH:MM-HH:MM")], ...] = ()
+    windows: tuple[TimesOfDay, ...] = ()
     """Times of day, in `timezone`, at which questions may leave; empty: always."""
     timezone: str = "UTC"
     critical_severity: Fraction = 0.95

@@ -253,6 +253,11 @@ def test_effective_values_are_plain_and_hold_no_secret() -> None:
     assert values["routes"][0]["format"] == "json"
     assert "operator-7" not in json.dumps(values)
     assert effective(Settings())["mqtt"]["username"] == ""
+    openai = "{url: 'https://m.example/v1?key=secret-1&v=2', model: m, headers: {x-key: secret-2}}"
+    values = effective(load_text(f"escalation: {{openai: {openai}}}"))
+    assert values["escalation"]["openai"]["url"] == "https://m.example/v1?(set)"
+    assert values["escalation"]["openai"]["headers"] == {"x-key": "(set)"}
+    assert "secret" not in json.dumps(values)
     assert msgspec.convert(effective(Settings()), Settings) == Settings()
 
 
