@@ -25,18 +25,18 @@ _SECRET = re.compile(r"[?#@\x00-\x1f\x7f]")
 def egress_entry(
     *,
     kind: Literal["question", "telemetry"],
-    id: str,
+    request_id: str,
     backend: str,
     destination: str,
     body: bytes,
     attempt: int,
-    allowed: Collection[str],
-    time_s: float,
+    allow: Collection[str],
+    now_s: float,
 ) -> bytes:
     """The body of one log entry: canonical JSON, keys in a fixed order.
 
-    `id` is the pseudonym of the question (of telemetry: its number); `destination` a host with its port, a topic, or a
-    folder; `body` the exact bytes that leave; `attempt` counts from 1; `time_s` is what the device's clock says, which may
+    `request_id` is the pseudonym of the question (of telemetry: its number); `destination` a host with its port, a topic, or a
+    folder; `body` the exact bytes that leave; `attempt` counts from 1; `now_s` is what the device's clock says, which may
     be wrong. Raises EgressError for a destination that could hold a secret.
     """
     if len(destination) > MAX_DESTINATION or (backend == "openai" and _SECRET.search(destination)):
@@ -45,13 +45,13 @@ def egress_entry(
         {
             "schema": EGRESS_SCHEMA,
             "kind": kind,
-            "id": id,
+            "id": request_id,
             "backend": backend,
             "destination": destination,
             "bytes": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
             "attempt": attempt,
-            "allowed": sorted(allowed),
-            "time": format_time(time_s),
+            "allowed": sorted(allow),
+            "time": format_time(now_s),
         }
     )

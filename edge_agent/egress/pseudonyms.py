@@ -36,7 +36,7 @@ class Pseudonyms:
         """What a stream is called outside, as `s-` and 16 hexadecimal digits (64 bits). `name` is taken as it is printed."""
         return "s-" + self._digest(_STREAM + _utf8(name))[:16]
 
-    def question(self, incident_id: str, revision: int) -> str:
+    def request_id(self, incident_id: str, revision: int) -> str:
         """The id of the question about one revision of an incident, as `q-` and 24 hexadecimal digits (96 bits)."""
         return "q-" + self._digest(_QUESTION + _utf8(incident_id) + b"\0" + str(revision).encode("ascii"))[:24]
 

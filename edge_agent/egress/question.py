@@ -80,10 +80,9 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def question_of(plan: Plan, *, id: str, severity: float, allow: Collection[Allowed], pseudonyms: Pseudonyms) -> Question:
     """The question about a plan: its form, and of its facts what `allow` names and what is understood whole.
 
-    `id` is what `Pseudonyms.question` gives; `severity` the incident's. Raises EgressError for a plan that says nothing.
+    `id` is what `Pseudonyms.request_id` gives; `severity` the incident's. A plan that says nothing gives a question without
+    chunks, which `document` refuses.
     """
-    if not plan.chunks:
-        raise EgressError("the plan has no chunk: there is nothing that a stronger model could phrase")
     printed = {slot.token: slot.text for slot in plan.slots}
     chunks = tuple(_asked(chunk) for chunk in plan.chunks)
     facts = []

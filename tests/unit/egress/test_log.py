@@ -14,13 +14,13 @@ from edge_agent.errors import EgressError
 def entry(**fields: Any) -> bytes:
     values: dict[str, Any] = {
         "kind": "question",
-        "id": "q-000000000000000000000000",
+        "request_id": "q-000000000000000000000000",
         "backend": "openai",
         "destination": "models.example:443",
         "body": b"the body",
         "attempt": 2,
-        "allowed": ("values", "identifiers"),
-        "time_s": 1_790_000_000.0,
+        "allow": ("values", "identifiers"),
+        "now_s": 1_790_000_000.0,
     }
     return egress_entry(**{**values, **fields})
 
@@ -34,7 +34,7 @@ def test_an_entry_holds_the_hash_and_the_size_and_not_the_body() -> None:
 
 
 def test_the_order_in_which_allowances_are_configured_does_not_change_an_entry() -> None:
-    assert entry(allowed=["identifiers", "values"]) == entry()
+    assert entry(allow=["identifiers", "values"]) == entry()
 
 
 @pytest.mark.parametrize(

@@ -29,19 +29,19 @@ def test_one_name_has_one_pseudonym_here_and_another_elsewhere(name: str, other:
 @settings(max_examples=100)
 def test_each_revision_of_each_incident_has_its_own_question(one: str, other: str, revision: int, later: int) -> None:
     names = Pseudonyms(KEY)
-    assert re.fullmatch("q-[0-9a-f]{24}", names.question(one, revision))
-    assert (names.question(one, revision) == names.question(other, later)) == ((one, revision) == (other, later))
+    assert re.fullmatch("q-[0-9a-f]{24}", names.request_id(one, revision))
+    assert (names.request_id(one, revision) == names.request_id(other, later)) == ((one, revision) == (other, later))
 
 
 def test_an_incident_shares_nothing_with_a_stream_of_its_name() -> None:
     names = Pseudonyms(KEY)
-    assert names.stream("pump-3\x001")[2:] != names.question("pump-3", 1)[2:18]
+    assert names.stream("pump-3\x001")[2:] != names.request_id("pump-3", 1)[2:18]
 
 
 def test_revisions_and_names_cannot_be_moved_into_each_other() -> None:
     names = Pseudonyms(KEY)
-    assert names.question("a\x001", 2) != names.question("a", 12)
-    assert names.question("a1", 2) != names.question("a", 12)
+    assert names.request_id("a\x001", 2) != names.request_id("a", 12)
+    assert names.request_id("a1", 2) != names.request_id("a", 12)
 
 
 def test_half_a_surrogate_pair_has_a_pseudonym() -> None:

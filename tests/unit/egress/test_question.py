@@ -30,7 +30,7 @@ PUMP = incident(
 
 
 def ask(plan: Plan, allow: tuple[Allowed, ...] = (), severity: float = 0.914) -> Question:
-    return question_of(plan, id=NAMES.question("i", 1), severity=severity, allow=allow, pseudonyms=NAMES)
+    return question_of(plan, id=NAMES.request_id("i", 1), severity=severity, allow=allow, pseudonyms=NAMES)
 
 
 def facts(question: Question) -> list[tuple[str, str, str]]:
@@ -41,7 +41,7 @@ def test_without_allowance_only_the_form_leaves() -> None:
     sent = json.loads(document(ask(plan_of(PUMP, evidence()))))
     assert sent == {
         "schema": "edge-agent-question/1",
-        "id": NAMES.question("i", 1),
+        "id": NAMES.request_id("i", 1),
         "chunks": [
             {
                 "relation": "then",
@@ -114,8 +114,10 @@ def test_a_severity_that_is_none_stays_home(severity: float) -> None:
 
 
 def test_a_plan_without_anything_to_phrase_asks_nothing() -> None:
-    with pytest.raises(EgressError, match="no chunk"):
-        ask(Plan(chunks=(), slots=(), tail=False, evidence=False))
+    question = ask(Plan(chunks=(), slots=(), tail=False, evidence=False))
+    assert question.chunks == ()
+    with pytest.raises(EgressError, match="no subjects"):
+        document(question)
 
 
 @given(incidents())
