@@ -14,9 +14,12 @@ from edge_agent.config.settings import MqttSettings, TlsSettings
 
 def read_password(settings: MqttSettings) -> str | None:
     """The password, without the line end that editors add; None where no file is configured."""
-    if not settings.password_file:
-        return None
-    return Path(settings.password_file).read_text("utf-8").rstrip("\r\n")
+    return read_secret(settings.password_file) if settings.password_file else None
+
+
+def read_secret(path: str) -> str:
+    """What stands in a secret's file, without the line end that editors add."""
+    return Path(path).read_text("utf-8").rstrip("\r\n")
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:

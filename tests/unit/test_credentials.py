@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config.settings import MqttSettings, TlsSettings
-from edge_agent.credentials import read_password, tls_context
+from edge_agent.credentials import read_password, read_secret, tls_context
 from tests.mosquitto import Certificates
 
 
@@ -54,3 +54,11 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_an_error(tmp_path: Pat
     )
     with pytest.raises(ssl.SSLError):
         tls_context(tls)
+
+
+def test_a_secret_is_the_file_without_its_line_end_whatever_it_is_for(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("sk-1\n")
+    assert read_secret(str(path)) == "sk-1"
+    with pytest.raises(FileNotFoundError):
+        read_secret(str(tmp_path / "none"))

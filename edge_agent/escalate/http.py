@@ -1,0 +1,310 @@
+"""One bounded exchange over HTTP: exact bytes out, an answer of bounded size back, within a deadline that always holds.
+
+Rules:
+* The deadline is one for the whole: looking up the name, connecting, the TLS handshake, sending, and every byte of the answer.
+  A server that sends one byte now and then runs into it like one that sends none.
+* The bytes received are counted on the wire, head and all, so that nothing a server writes is held beyond the limit.
+* Nothing is done that was not asked for: no redirect is followed, nothing is repeated, no proxy of the environment is used, no
+  cookie is kept, nothing compressed is unpacked, no connection is kept for the next exchange.
+* Certificates and keys are read anew for each connection. Without TLS only this machine is spoken to, unless allowed.
+* One owner; `post` blocks. What goes wrong on the way is a TryLaterError with one of the reasons `connection`, `credentials`,
+  `timeout`, `tls`, `reset`, `too-long`, `bad-answer`.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import io
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, cast
+
+import urllib3
+from msgspec import Struct
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from edge_agent.clock import Clock
+from edge_agent.config.endpoint import Endpoint
+from edge_agent.config.settings import TlsSettings
+from edge_agent.credentials import tls_context
+from edge_agent.errors import BackendRefusalError, TryLaterError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAX_HEAD_BYTES = 32_768
+"""Allowed of an answer besides its body: status line, headers, the sizes of chunks, interim answers."""
+MAX_PROBLEM_BYTES = 8_192
+"""Kept of the body of an answer that is not 200: it only says why."""
+_PORTION_BYTES = 16_384
+_CLOSED = {errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN}
+
+
+class HttpAnswer(Struct, frozen=True, kw_only=True):
+    """An answer. `headers` by names in small letters; `body` is whole where `status` is 200, else at most its beginning."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpLimits(Struct, frozen=True, kw_only=True):
+    """How long an exchange may take, and how much it may bring."""
+
+    connect_timeout_s: float
+    """For each address of the host's."""
+    timeout_s: float
+    """For all of it."""
+    max_answer_bytes: int
+
+
+class HttpClient:
+    """Posts to one endpoint."""
+
+    def __init__(
+        self, endpoint: Endpoint, limits: HttpLimits, tls: TlsSettings | None, clock: Clock, *, allow_http: bool
+    ) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._tls = tls or TlsSettings()
+        self._clock = clock
+        self._allow_http = allow_http
+        self._lookup: _Lookup | None = None
+        # Its warnings quote what a server sent.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+    def post(self, target: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+        """Send `body` as it is to `target`; the answer, whatever its status.
+
+        Raises TryLaterError where there is none, BackendRefusalError where the host is not spoken to without TLS.
+        """
+        deadline = _Deadline(self._clock, self._limits.timeout_s)
+        kind = HTTPSConnection if self._endpoint.scheme == "https" else HTTPConnection
+        connection = kind(self._endpoint.host, self._endpoint.port)
+        try:
+            raw = self._connected(deadline)
+            wire = _Wire(raw, deadline, self._limits.max_answer_bytes + MAX_HEAD_BYTES)
+            # It has what is used of a socket: `sendall`, `makefile`, `settimeout`, `close`.
+            connection.sock = cast(Any, wire)
+            connection.sock = cast(Any, self._encrypted(wire, deadline))
+            _send(connection, target, headers, body)
+            with connection.getresponse() as response:
+                return _receive(response, self._limits.max_answer_bytes)
+        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise self._later(error) from error
+        finally:
+            connection.close()
+
+    def _connected(self, deadline: _Deadline) -> socket.socket:
+        """A connection to the first of the host's addresses that takes one."""
+        error: OSError = OSError("the name has no address")
+        for family, address in self._addresses(deadline):
+            if self._endpoint.scheme == "http" and not self._allow_http and not ip_address(str(address[0])).is_loopback:
+                raise BackendRefusalError("no-tls", "the host is not this machine; use https://, or allow_http", breaks=True)
+            raw = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                raw.settimeout(min(self._limits.connect_timeout_s, deadline.left_s()))
+                raw.connect(address)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as problem:
+                raw.close()
+                error = problem
+            except BaseException:
+                raw.close()
+                raise
+            else:
+                return raw
+        raise TryLaterError("timeout" if isinstance(error, TimeoutError) else "connection", f"{self._where}: {_plain(error)}")
+
+    def _addresses(self, deadline: _Deadline) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+        """Where the host is. No system call looks up a name within a time, so that a thread of its own does; one at a time."""
+        if self._lookup is None or not self._lookup.is_alive():
+            self._lookup = _Lookup(self._endpoint.host, self._endpoint.port)
+            self._lookup.start()
+        self._lookup.join(deadline.left_s())
+        if self._lookup.is_alive():
+            raise TryLaterError("timeout", f"nobody says where {self._endpoint.host} is")
+        lookup, self._lookup = self._lookup, None
+        if lookup.error is not None:
+            raise TryLaterError("connection", f"{self._endpoint.host} is not found: {_plain(lookup.error)}")
+        return lookup.found
+
+    def _encrypted(self, wire: _Wire, deadline: _Deadline) -> _Wire:
+        if self._endpoint.scheme == "http":
+            return wire
+        try:
+            context = tls_context(self._tls)
+        except (OSError, ValueError) as error:
+            raise TryLaterError("credentials", f"a certificate or its key cannot be read: {_plain(error)}") from error
+        wire.raw.settimeout(deadline.left_s())
+        # A handshake is bounded as a whole by the socket's timeout.
+        return wire.over(context.wrap_socket(wire.raw, server_hostname=self._endpoint.host.rstrip(".")))
+
+    @property
+    def _where(self) -> str:
+        return f"{self._endpoint.host} port {self._endpoint.port}"
+
+    def _later(self, error: Exception) -> TryLaterError:
+        """What went wrong, under its stable reason."""
+        cause = error
+        while isinstance(cause, urllib3.exceptions.HTTPError) and cause.args and isinstance(cause.args[-1], Exception):
+            cause = cause.args[-1]
+        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
+            return TryLaterError("timeout", f"{self._where} was too slow")
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return TryLaterError("tls", _what_to_do(cause, self._endpoint.host, self._clock.now_s()))
+        if isinstance(cause, ssl.SSLEOFError | http.client.IncompleteRead) or getattr(cause, "errno", None) in _CLOSED:
+            return TryLaterError("reset", f"{self._where} ended the connection before its answer was whole")
+        if isinstance(cause, ssl.SSLError):
+            return TryLaterError("tls", f"{self._where}: {_plain(cause)}")
+        if isinstance(cause, ConnectionError):
+            return TryLaterError("reset", f"{self._where} ended the connection without an answer")
+        if isinstance(cause, OSError):
+            return TryLaterError("connection", f"{self._where}: {_plain(cause)}")
+        return TryLaterError("bad-answer", f"what {self._where} sends is not HTTP: {type(cause).__name__}")
+
+
+class _Deadline:
+    """The end of an exchange, on the clock that never goes back."""
+
+    def __init__(self, clock: Clock, timeout_s: float) -> None:
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._end_s = clock.monotonic_s() + timeout_s
+
+    def left_s(self) -> float:
+        """Seconds until then, more than 0. Raises TryLaterError when there are none."""
+        left_s = self._end_s - self._clock.monotonic_s()
+        if left_s <= 0:
+            raise TryLaterError("timeout", f"no whole answer within {self._timeout_s:g} s")
+        return left_s
+
+
+class _Lookup(threading.Thread):
+    """Looks one name up. It ends when the system's resolver gives up, which nothing can hasten."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(name="escalate-lookup", daemon=True)
+        self._host, self._port = host, port
+        self.found: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        try:
+            results = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self.found = [(family, address) for family, _, _, _, address in results]
+        except (OSError, ValueError) as error:  # UnicodeError, a ValueError, for a name with a label that is too long
+            self.error = error
+
+
+class _Wire:
+    """What the HTTP library sees of a socket: no call on it lasts beyond the deadline, and no more than so much is received."""
+
+    def __init__(self, raw: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
+        self.raw = raw
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+
+    def over(self, encrypted: socket.socket) -> _Wire:
+        """The same over the socket that took this one's place."""
+        return _Wire(encrypted, self._deadline, self._max_bytes)
+
+    def sendall(self, data: Buffer) -> None:
+        """See `socket.sendall`, whose timeout is for all of it."""
+        self.raw.settimeout(self._deadline.left_s())
+        self.raw.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """The receiving side, as a file."""
+        return io.BufferedReader(_Received(self.raw, self._deadline, self._max_bytes))
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        """Nothing: how long a call may last is decided at the call."""
+
+    def close(self) -> None:
+        """Close the socket, as soon as the file is closed too."""
+        self.raw.close()
+
+
+class _Received(io.RawIOBase):
+    """The receiving side of a socket, within the deadline and the limit."""
+
+    def __init__(self, raw: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
+        super().__init__()
+        self._raw = raw
+        self._file = raw.makefile("rb", buffering=0)
+        self._deadline = deadline
+        self._left = max_bytes
+
+    def readable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int | None:
+        """See `io.RawIOBase`. Raises TryLaterError beyond the deadline or the limit."""
+        self._raw.settimeout(self._deadline.left_s())
+        count = self._file.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise TryLaterError("too-long", "the answer is longer than `max_answer_bytes`")
+        return count
+
+    def close(self) -> None:
+        """See `io.RawIOBase`."""
+        self._file.close()
+        super().close()
+
+
+def _send(connection: HTTPConnection, target: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Send everything, unless the server answers before it has it all: then its answer is what counts."""
+    fixed = {"Accept-Encoding": "identity", "Connection": "close"}
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.request("POST", target, body=body, headers={**headers, **fixed}, preload_content=False, decode_content=False)
+
+
+def _receive(response: urllib3.HTTPResponse, max_answer_bytes: int) -> HttpAnswer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.status != http.client.OK:
+        problem = b""
+        with suppress(TryLaterError, OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError):
+            problem = response.read(MAX_PROBLEM_BYTES, decode_content=False)
+        return HttpAnswer(status=response.status, headers=headers, body=problem)
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise TryLaterError("bad-answer", "the answer is compressed, which was not asked for")
+    if response.length_remaining is not None and response.length_remaining > max_answer_bytes:
+        raise TryLaterError("too-long", "the answer is longer than `max_answer_bytes`")
+    body = bytearray()
+    while portion := response.read(min(_PORTION_BYTES, max_answer_bytes + 1 - len(body)), decode_content=False):
+        body += portion
+        if len(body) > max_answer_bytes:
+            raise TryLaterError("too-long", "the answer is longer than `max_answer_bytes`")
+    return HttpAnswer(status=response.status, headers=headers, body=bytes(body))
+
+
+def _what_to_do(error: ssl.SSLCertVerificationError, host: str, now_s: float) -> str:
+    """What a person must do about a certificate that is not believed. The codes are those of OpenSSL's `X509_V_ERR_*`."""
+    clock = f"this device's clock says {datetime.fromtimestamp(now_s, UTC):%Y-%m-%d %H:%M} UTC"
+    match error.verify_code:
+        case 9:
+            return f"the certificate of {host} is not valid yet; {clock}: set it if that is wrong"
+        case 10:
+            return f"the certificate of {host} has expired, and must be renewed there; {clock}: set it if that is wrong"
+        case 18 | 19 | 20 | 21:
+            return f"the certificate of {host} is of an authority that is not known here; name its file in `tls.ca_file`"
+        case 62 | 64:
+            return f"the certificate is not for {host}; use the name that it was made for in `url`"
+    return f"the certificate of {host} is not believed: {_plain(error)}"
+
+
+def _plain(error: Exception) -> str:
+    """An error's text as one short printable line: a part of it may come from outside."""
+    text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
+    return "".join(c if c.isprintable() else " " for c in str(text))[:200]
