@@ -7,11 +7,11 @@ start) or as a warning (it starts). A finding names the key it is about; where t
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 
+from edge_agent.config.endpoint import is_loopback
 from edge_agent.config.naming import merges_topics, template_problem
+from edge_agent.config.outside import look_at_escalation, tls_findings, zone_problem
 from edge_agent.config.settings import JsonRoute, MqttSettings, Route, Settings
 from edge_agent.config.shape import nearest
 from edge_agent.config.topics import covers, filter_levels, filter_problem, overlaps
@@ -41,6 +41,11 @@ class Meaning:
             if settings.mqtt.protocol == "3.1.1" and filter_levels(route.topic) != tuple(route.topic.split("/")):
                 self._problem(f"routes[{index}].topic", "is a shared subscription, which MQTT 3.1.1 does not have")
         self._shadows(routes)
+        outside = look_at_escalation(settings, routes)
+        for key, text in outside.problems:
+            self._problem(key, text)
+        for key, text in outside.warnings:
+            self._warning(key, text)
         if not settings.routes and not routes:
             self.warnings.append(Problem(self._where("routes"), "routes", "there are none, so nothing is listened to"))
 
@@ -64,17 +69,14 @@ class Meaning:
             self._problem("mqtt.backoff_min_s", f"is more than `backoff_max_s`, {mqtt.backoff_max_s:g}")
         if mqtt.password_file and not mqtt.username:
             self._warning("mqtt.password_file", "is given without `username`, which MQTT 3.1.1 does not allow")
-        if mqtt.password_file and mqtt.tls is None and not _is_loopback(mqtt.host):
+        if mqtt.password_file and mqtt.tls is None and not is_loopback(mqtt.host):
             self._warning("mqtt.password_file", "the password travels unencrypted; add `tls:`")
         if mqtt.tls is None:
             if mqtt.port == TLS_PORT:
                 self._warning("mqtt.port", f"is {TLS_PORT}, the port of MQTT over TLS, but there is no `tls:`")
             return
-        if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
-            given, missing = ("cert_file", "key_file") if mqtt.tls.cert_file else ("key_file", "cert_file")
-            self._problem(f"mqtt.tls.{given}", f"is given without `{missing}`; a client certificate needs both")
-        if mqtt.tls.insecure_skip_hostname:
-            self._warning("mqtt.tls.insecure_skip_hostname", "any server with a certificate of that authority is believed")
+        for is_problem, (key, text) in tls_findings("mqtt.tls", mqtt.tls):
+            (self._problem if is_problem else self._warning)(key, text)
 
     def _route(self, key: str, route: Route, own: tuple[str, ...]) -> None:
         problem = filter_problem(route.topic)
@@ -106,16 +108,8 @@ class Meaning:
             self._warning(f"{key}.units.{field}", "is none of the paths in `value`; " + nearest(field, route.value))
 
     def _zone(self, key: str, name: str) -> None:
-        if name == "UTC":
-            return
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            known = zoneinfo.available_timezones()
-            hint = nearest(name, known) if known else "this system has no time zones; install its package `tzdata`"
-            if hint.startswith("valid here"):
-                hint = "write a name such as `Europe/Berlin`"
-            self._problem(key, f"no time zone `{name}`; {hint}")
+        if problem := zone_problem(name):
+            self._problem(key, problem)
 
     def _shadows(self, routes: Sequence[tuple[int, Route]]) -> None:
         """Warn of routes that never get a message, because one before them takes all their topics."""
@@ -128,10 +122,3 @@ class Meaning:
                         f"never gets a message: routes[{earlier}] takes them all; put this one before it",
                     )
                     break
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
