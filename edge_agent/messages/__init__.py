@@ -34,13 +34,21 @@ from edge_agent.messages.outgoing import (
     summary_messages,
     update_message,
 )
-from edge_agent.messages.requests import CloseRequest, RequestBody, parse_close, parse_request
+from edge_agent.messages.requests import (
+    AnswerRequest,
+    CloseRequest,
+    RequestBody,
+    parse_answer_request,
+    parse_close,
+    parse_request,
+)
 from edge_agent.messages.times import format_time, parse_time
 from edge_agent.messages.topics import Topics, escape_stream, unescape_stream
 
 __all__ = [
     "MAX_FILE_ANOMALIES",
     "MAX_FILE_BYTES",
+    "AnswerRequest",
     "CloseRequest",
     "Health",
     "RequestBody",
@@ -60,6 +68,7 @@ __all__ = [
     "incident_document",
     "incident_messages",
     "info_message",
+    "parse_answer_request",
     "parse_close",
     "parse_incident",
     "parse_request",

@@ -6,6 +6,7 @@ that a command does not know are left alone. Everything wrong raises `RequestErr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ MAX_REQUEST_BYTES = 65_536
 _MAX_TRANSACTION_CHARACTERS = 128
 _MAX_CAUSE_CHARACTERS = 120
 _MAX_NOTE_CHARACTERS = 4_000
+_MAX_MODEL_CHARACTERS = 200
 
 
 class RequestBody(Struct, frozen=True):
@@ -32,6 +34,19 @@ class CloseRequest(Struct, frozen=True, kw_only=True):
     incident_id: str
     cause: str
     note: str = ""
+
+
+class AnswerRequest(Struct, frozen=True, kw_only=True):
+    """`request/answer`, or a file of a spool: what a stronger model says to a question that went out under this id."""
+
+    question_id: str
+    sentences: tuple[str, ...]
+    model: str = ""
+
+    @property
+    def text(self) -> str:
+        """The answer in the form in which a model gives it: `{"sentences": [...]}`, ASCII only."""
+        return json.dumps({"sentences": self.sentences})
 
 
 def parse_request(payload: bytes) -> RequestBody:
@@ -60,6 +75,28 @@ def parse_close(body: RequestBody) -> CloseRequest:
         incident_id=_text(body, "incident", 1, 128),
         cause=_text(body, "cause", 1, _MAX_CAUSE_CHARACTERS),
         note=_text(body, "note", 0, _MAX_NOTE_CHARACTERS, several_lines=True) if "note" in body.members else "",
+    )
+
+
+def parse_answer_request(body: RequestBody) -> AnswerRequest:
+    """Read `{"id", "sentences", "model"?}`, or a CloudEvent (1.0, structured) whose `data` is that. Raises RequestError.
+
+    What the sentences say is not looked at here.
+    """
+    if "specversion" in body.members:
+        data = body.members.get("data")
+        if body.members["specversion"] != "1.0":
+            raise RequestError("bad-request", 'specversion: expected "1.0", of CloudEvents')
+        if not isinstance(data, dict):
+            raise RequestError("bad-request", 'data: expected an object, {"id", "sentences"}; `data_base64` is not read')
+        body = RequestBody(body.transaction, data)
+    sentences = body.members.get("sentences")
+    if not isinstance(sentences, list) or not sentences or not all(isinstance(sentence, str) for sentence in sentences):
+        raise RequestError("bad-request", "sentences: expected a list of texts, one for each chunk of the question")
+    return AnswerRequest(
+        question_id=_text(body, "id", 1, 128),
+        sentences=tuple(sentences),
+        model=_text(body, "model", 0, _MAX_MODEL_CHARACTERS) if body.members.get("model") is not None else "",
     )
 
 

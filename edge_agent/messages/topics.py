@@ -59,6 +59,11 @@ class Topics(Struct, frozen=True):
         return f"{self.base}/update"
 
     @property
+    def question(self) -> str:
+        """Where questions to a stronger model are published, unless another topic is configured for them."""
+        return f"{self.base}/question"
+
+    @property
     def requests(self) -> str:
         """The filter to subscribe to for requests."""
         return f"{self.base}/request/+"

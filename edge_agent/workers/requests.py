@@ -2,10 +2,11 @@
 
 Rules: every request gets exactly one answer, also a wrong one; the answer goes through the journal's outbox, and the
 request is acknowledged when it stands there. Commands are the literal table `COMMANDS`. Nothing here changes an incident:
-a closing is handed to the screen worker, which owns the open ones.
+a closing is handed to the screen worker, which owns the open ones, an answer to a question to the escalate worker.
 
 Commands: `status` (the health document), `incidents` ({"limit"?, "state"?} or {"incident"}), `check` ({"config"?}: text to
-check, else the agent's own file), `close` ({"incident", "cause", "note"?}).
+check, else the agent's own file), `close` ({"incident", "cause", "note"?}), `answer` ({"id", "sentences", "model"?}, also as
+a CloudEvent).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Protocol
 from edge_agent.clock import Clock
 from edge_agent.config.load import check, load_text
 from edge_agent.errors import ConfigError, RequestError, StorageError
+from edge_agent.escalate.contract import Reply
 from edge_agent.journal import Journal, StoredIncident
 from edge_agent.messages import (
     Health,
@@ -27,6 +29,7 @@ from edge_agent.messages import (
     Topics,
     health_document,
     incident_document,
+    parse_answer_request,
     parse_close,
     parse_request,
     response_message,
@@ -40,6 +43,9 @@ from edge_agent.values import Closure, IncidentState, Message, Summary
 POLL_S = 0.05
 """How often the link is asked for requests."""
 CLOSE_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
+UNKNOWN_QUESTION = "unknown-question"
+"""The fate of an answer to something that was not asked."""
 DEFAULT_LISTED = 20
 MAX_LISTED = 200
 
@@ -59,6 +65,13 @@ class Closer(Protocol):
 
     def close_incident(self, closure: Closure) -> Future[bool]:
         """Ask for an incident to be closed. Raises `queue.Full`."""
+
+
+class Answers(Protocol):
+    """Who takes answers of stronger models; `edge_agent.workers.escalate.EscalateWorker` is one."""
+
+    def answer(self, reply: Reply) -> Future[str]:
+        """Hand over an answer; its fate in words, once that is on disk, the same each time. Raises `queue.Full`."""
 
 
 class Summaries(Protocol):
@@ -81,7 +94,9 @@ class Desk:
         closer: Closer,
         remember: Callable[[str], None],
         clock: Clock,
+        answers: Answers | None = None,
     ) -> None:
+        """Hold on to what is given. `answers` is None while escalation is off."""
         self.journal = journal
         self.health = health
         self.config_path = config_path
@@ -89,6 +104,7 @@ class Desk:
         self.closer = closer
         self.remember = remember
         self.clock = clock
+        self.answers = answers
 
 
 def answer_status(desk: Desk, body: RequestBody) -> object:
@@ -136,11 +152,28 @@ def answer_close(desk: Desk, body: RequestBody) -> object:
     return {"incident": wanted.incident_id, "cause": wanted.cause, "closed": format_time(closure.closed_s)}
 
 
+def answer_answer(desk: Desk, body: RequestBody) -> object:
+    """Take a stronger model's answer; verified, and its fate durable, when it is answered. Given again, the fate is the same."""
+    given = parse_answer_request(body)
+    if desk.answers is None:
+        raise RequestError("escalation-off", "nothing was asked: `escalation.backend` is none")
+    reply = Reply(id=given.question_id, text=given.text, model=given.model)
+    try:
+        fate = desk.answers.answer(reply).result(ANSWER_TIMEOUT_S)
+    except (queue.Full, TimeoutError, CancelledError):
+        raise RequestError("busy", "the answer could not be judged in time; send it again") from None
+    if fate == UNKNOWN_QUESTION:
+        raise RequestError(UNKNOWN_QUESTION, f"{given.question_id}: no question with this id went out, or it is forgotten")
+    state, _, outcome = fate.partition(": ")
+    return {"id": given.question_id, "state": state, "outcome": outcome}
+
+
 COMMANDS: Mapping[str, Callable[[Desk, RequestBody], object]] = {
     "status": answer_status,
     "incidents": answer_incidents,
     "check": answer_check,
     "close": answer_close,
+    "answer": answer_answer,
 }
 
 

@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from edge_agent.errors import IncidentFormatError, RequestError
 from edge_agent.messages import (
+    RequestBody,
     Topics,
     encode,
     escape_stream,
     format_time,
     incident_document,
+    parse_answer_request,
     parse_close,
     parse_incident,
     parse_request,
@@ -150,3 +152,20 @@ def test_a_request_is_read_or_refused_and_never_crashes(data: bytes) -> None:
     if "incident" not in body.members:
         with pytest.raises(RequestError):
             parse_close(body)
+
+
+sentences = st.lists(st.text(st.characters(), max_size=40), max_size=3)
+answers = st.fixed_dictionaries({}, optional={"id": json_values, "sentences": sentences | json_values, "model": json_values})
+
+
+@LAWS
+@given(answers | st.fixed_dictionaries({"specversion": st.just("1.0") | json_values, "data": answers | json_values}))
+def test_an_answer_is_read_or_refused_and_what_is_read_says_what_was_sent(members: dict[str, object]) -> None:
+    given_as = json.loads(json.dumps(members))
+    try:
+        read = parse_answer_request(RequestBody(None, given_as))
+    except RequestError:
+        return
+    data = given_as["data"] if "specversion" in given_as else given_as
+    assert json.loads(read.text) == {"sentences": data["sentences"]}
+    assert read.question_id == data["id"].strip()

@@ -10,8 +10,8 @@ TOPICS = Topics("edge", "gw-1")
 
 
 def test_every_topic_stands_below_root_and_gateway() -> None:
-    assert [TOPICS.status, TOPICS.health, TOPICS.info, TOPICS.summary, TOPICS.update, TOPICS.requests] == [
-        f"edge/gw-1/{name}" for name in ("status", "health", "info", "summary", "update", "request/+")
+    assert [TOPICS.status, TOPICS.health, TOPICS.info, TOPICS.summary, TOPICS.update, TOPICS.requests, TOPICS.question] == [
+        f"edge/gw-1/{name}" for name in ("status", "health", "info", "summary", "update", "request/+", "question")
     ]
     assert TOPICS.anomaly("pump-3/vibration") == "edge/gw-1/anomaly/pump-3/vibration"
     assert TOPICS.incident("i-1") == "edge/gw-1/incident/i-1"

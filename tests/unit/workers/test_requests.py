@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from edge_agent.errors import StorageError
+from edge_agent.escalate.contract import Reply
 from edge_agent.journal import Journal
 from edge_agent.messages import Health
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import Request
 from edge_agent.pipeline import TEMPLATE_ONLY, explain
 from edge_agent.values import Closure
+from edge_agent.workers import requests
 from edge_agent.workers.requests import Desk, RequestsWorker
 from tests.unit.workers.parts import START_S, TOPICS, MemoryLink, RefusingJournal, StepClock, open_journal
 from tests.writing import anomaly, incident
@@ -41,6 +43,30 @@ class Closer:
         return done
 
 
+class Answers:
+    """Knows one question, judges as it was told, and once judged says the same again."""
+
+    def __init__(self, fate: str = "answered") -> None:
+        self.fate = fate
+        self.full = False
+        self.late = False
+        self.fails = False
+        self.judged: dict[str, str] = {}
+        self.asked: list[Reply] = []
+
+    def answer(self, reply: Reply) -> Future[str]:
+        if self.full:
+            raise queue.Full
+        self.asked.append(reply)
+        future: Future[str] = Future()
+        if self.fails:
+            future.set_exception(StorageError("no room"))
+        elif not self.late:
+            known = reply.id == "q-1"
+            future.set_result(self.judged.setdefault(reply.id, self.fate) if known else "unknown-question")
+        return future
+
+
 class Bench:
     """A requests worker and everything around it."""
 
@@ -48,6 +74,7 @@ class Bench:
         self.journal, self.refusing = journal, RefusingJournal(journal)
         self.link, self.closer, self.metrics = MemoryLink(), Closer(), Metrics()
         self.remembered: list[str] = []
+        self.answers = Answers()
         self.deliver = threading.Event()
         self.health = Health(version="1", release="test-1", boot_id="boot", started_s=START_S, time_s=START_S)
         self.desk = Desk(
@@ -58,6 +85,7 @@ class Bench:
             closer=self.closer,
             remember=self.remembered.append,
             clock=StepClock(),
+            answers=self.answers,
         )
         self.worker = RequestsWorker(link=self.link, desk=self.desk, topics=TOPICS, deliver=self.deliver, metrics=self.metrics)
 
@@ -66,7 +94,7 @@ class Bench:
         data = payload if isinstance(payload, bytes) else b"" if payload is None else json.dumps(payload).encode()
         self.link.asked.append(Request(command=command, payload=data, arrived_s=START_S, qos=1, mid=1, **fields))
         self.worker.step(0.0)
-        answer = self.journal.outbox(0, 1_000)[-1][1]
+        answer = self.journal.outbox(0, 1_000)[-1].message
         assert answer.topic == (fields.get("response_topic") or TOPICS.response(command))
         document: dict[str, Any] = json.loads(answer.payload)
         return document
@@ -88,14 +116,14 @@ def test_status_is_the_health_document_with_the_senders_transaction(bench: Bench
 
 def test_the_response_topic_and_the_correlation_data_are_used(bench: Bench) -> None:
     bench.ask("status", response_topic="my/answers", correlation=b"\x01\x02")
-    assert bench.journal.outbox(0, 10)[-1][1].response_correlation == b"\x01\x02"
+    assert bench.journal.outbox(0, 10)[-1].message.response_correlation == b"\x01\x02"
 
 
 @pytest.mark.parametrize("topic", ["bad/#", "bad/+", "bad\0"])
 def test_a_response_topic_that_cannot_be_published_to_is_not_used(bench: Bench, topic: str) -> None:
     bench.link.asked.append(Request(command="status", payload=b"", arrived_s=START_S, response_topic=topic))
     bench.worker.step(0.0)
-    assert bench.journal.outbox(0, 10)[-1][1].topic == TOPICS.response("status")
+    assert bench.journal.outbox(0, 10)[-1].message.topic == TOPICS.response("status")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +132,7 @@ def test_a_response_topic_that_cannot_be_published_to_is_not_used(bench: Bench, 
         ("status", b"{", "bad-json"),
         ("status", b"\xff\xfe", "bad-json"),
         ("status", [1], "bad-request"),
-        ("reboot", {}, "known are check, close, incidents, status"),
+        ("reboot", {}, "known are answer, check, close, incidents, status"),
         ("incidents", {"limit": 0}, "limit"),
         ("incidents", {"limit": True}, "limit"),
         ("incidents", {"state": "ajar"}, "state"),
@@ -113,6 +141,9 @@ def test_a_response_topic_that_cannot_be_published_to_is_not_used(bench: Bench, 
         ("check", {"config": 7}, "config"),
         ("close", {}, "incident"),
         ("close", {"incident": "x", "cause": ""}, "cause"),
+        ("answer", {}, "sentences"),
+        ("answer", {"id": "q-1", "sentences": "a"}, "sentences"),
+        ("answer", {"id": "q-2", "sentences": ["a"]}, "unknown-question: q-2"),
     ],
 )
 def test_a_wrong_request_is_answered_with_what_is_wrong(bench: Bench, command: str, payload: object, word: str) -> None:
@@ -190,7 +221,7 @@ def test_a_request_that_fails_unexpectedly_is_answered_and_does_not_block_the_ne
     with pytest.raises(ZeroDivisionError):
         bench.worker.step(0.0)
     bench.worker.step(0.0)
-    answers = [json.loads(message.payload) for _, message in bench.journal.outbox(0, 10)]
+    answers = [json.loads(queued.message.payload) for queued in bench.journal.outbox(0, 10)]
     assert [answer["status"] for answer in answers] == ["error", "ok"]
 
 
@@ -207,3 +238,54 @@ def test_check_reads_the_agents_own_file_as_it_stands_now(bench: Bench) -> None:
     report = bench.ask("check")["data"]
     assert not report["ok"]
     assert report["problems"]
+
+
+ANSWER = {"id": "q-1", "sentences": ["a", "b"], "model": "large-1"}
+
+
+def test_an_answer_is_handed_on_and_its_fate_told(bench: Bench) -> None:
+    answer = bench.ask("answer", {**ANSWER, "transaction": 7})
+    assert (answer["status"], answer["transaction"]) == ("ok", "7")
+    assert answer["data"] == {"id": "q-1", "state": "answered", "outcome": ""}
+    assert bench.answers.asked == [Reply(id="q-1", text='{"sentences": ["a", "b"]}', model="large-1")]
+
+
+def test_an_answer_that_is_refused_is_a_request_that_was_carried_out(bench: Bench) -> None:
+    bench.answers.fate = "refused: foreign-slot"
+    answer = bench.ask("answer", ANSWER)
+    assert answer["data"] == {"id": "q-1", "state": "refused", "outcome": "foreign-slot"}
+
+
+def test_the_same_answer_again_has_the_same_fate(bench: Bench) -> None:
+    first = bench.ask("answer", ANSWER)
+    bench.answers.fate = "refused: foreign-slot"
+    assert bench.ask("answer", ANSWER) == first
+
+
+def test_a_cloud_event_is_an_answer_too(bench: Bench) -> None:
+    event = {"specversion": "1.0", "id": "e-1", "source": "/m", "type": "t", "data": ANSWER}
+    assert bench.ask("answer", event)["data"]["state"] == "answered"
+
+
+def test_an_answer_while_escalation_is_off_is_refused(bench: Bench) -> None:
+    bench.desk.answers = None
+    assert "escalation-off" in bench.ask("answer", ANSWER)["error"]
+
+
+def test_an_answer_that_cannot_be_judged_now_is_to_be_sent_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "ANSWER_TIMEOUT_S", 0.01)
+    bench.answers.full = True
+    assert "busy" in bench.ask("answer", ANSWER)["error"]
+    bench.answers.full, bench.answers.late = False, True
+    assert "busy" in bench.ask("answer", ANSWER)["error"]
+    bench.answers.late, bench.answers.fails = False, True
+    assert "no room" in bench.ask("answer", ANSWER)["error"]
+    bench.answers.fails = False
+    assert bench.ask("answer", ANSWER)["status"] == "ok"
+
+
+def test_an_answer_is_acknowledged_only_after_its_fate_is_known(bench: Bench) -> None:
+    seen: list[dict[str, str]] = []
+    bench.link.at_ack = lambda: seen.append(dict(bench.answers.judged))
+    bench.ask("answer", ANSWER)
+    assert seen == [{"q-1": "answered"}]
