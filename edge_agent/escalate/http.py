@@ -102,6 +102,16 @@ class HttpClient:
         finally:
             connection.close()
 
+    def head(self, target: str, headers: Mapping[str, str], body: bytes) -> str:
+        """The request line and the headers that `post` would send with `body`. Nothing is sent."""
+        caught = _Caught()
+        connection = HTTPConnection(self._endpoint.host, self._endpoint.port)
+        if self._endpoint.scheme == "https":
+            connection = HTTPSConnection(self._endpoint.host, self._endpoint.port)
+        connection.sock = cast(Any, caught)
+        _send(connection, target, headers, body)
+        return bytes(caught.data).partition(b"\r\n\r\n")[0].decode("latin-1")
+
     def _connected(self, deadline: _Deadline) -> socket.socket:
         """A connection to the first of the host's addresses that takes one."""
         error: OSError = OSError("the name has no address")
@@ -232,6 +242,20 @@ class _Wire:
     def close(self) -> None:
         """Close the socket, as soon as the file is closed too."""
         self.raw.close()
+
+
+class _Caught:
+    """What the HTTP library sees of a socket that keeps what is sent on it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def sendall(self, data: Buffer) -> None:
+        """See `socket.sendall`."""
+        self.data += data
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        """Nothing: there is nothing to wait for."""
 
 
 class _Received(io.RawIOBase):
