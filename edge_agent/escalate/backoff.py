@@ -19,6 +19,8 @@ from msgspec import Meta, Struct
 from edge_agent.errors import TryLaterError
 from edge_agent.escalate.state import DAY_S, MOST, Moment, Timer, read, started
 
+ANSWERED = frozenset({"bad-answer", "too-long"})
+"""Reasons, besides every `status-...`, that mean that the other side did answer, though not usably."""
 _MAX_DOUBLINGS = 62
 """Beyond, a float has no use for more."""
 
@@ -70,10 +72,11 @@ def remaining_s(backoff: Backoff, now: Moment) -> float:
 def counts_as_attempt(error: TryLaterError) -> bool:
     """Whether a failure brings its question nearer to being given up.
 
-    Only an answer that says "later" does (`status-429`, `status-503`). No answer at all says nothing about the question: an
-    outage of weeks must not use up the attempts of whatever happens to be asked in it; its age bounds it.
+    Only an answer does: one that says "later" (`status-429`, `status-503`), or one that cannot be used. No answer at all says
+    nothing about the question: an outage of weeks must not use up the attempts of whatever happens to be asked in it; its age
+    bounds it.
     """
-    return error.reason.startswith("status-")
+    return error.reason.startswith("status-") or error.reason in ANSWERED
 
 
 def at(backoff: Backoff, now: Moment) -> Backoff:
