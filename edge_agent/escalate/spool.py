@@ -57,6 +57,11 @@ class _Seen(Struct, frozen=True):
     since_s: float
 
 
+def question_path(folder: Path, id: str) -> Path:
+    """Where the question of that id is put."""
+    return folder / QUESTIONS / (id + _QUESTION)
+
+
 class SpoolBackend:
     """See `contract.Backend`. `owned`: the folder is the agent's own, which makes what is missing in it."""
 
@@ -81,12 +86,12 @@ class SpoolBackend:
         self._prepare()
         if not _ID.fullmatch(request.id):
             raise ValueError(f"{request.id!r} cannot be a part of a file's name")
-        folder, name = self._folder / QUESTIONS, request.id + _QUESTION
-        self._make_room(folder, name)
+        path = question_path(self._folder, request.id)
+        self._make_room(path.parent, path.name)
         try:
-            if not _holds(folder / INSTRUCTIONS_NAME, INSTRUCTIONS.encode()):
-                write_atomic(folder / INSTRUCTIONS_NAME, INSTRUCTIONS.encode())
-            write_atomic(folder / name, request.body)
+            if not _holds(path.parent / INSTRUCTIONS_NAME, INSTRUCTIONS.encode()):
+                write_atomic(path.parent / INSTRUCTIONS_NAME, INSTRUCTIONS.encode())
+            write_atomic(path, request.body)
         except StorageError as error:
             raise TryLaterError("folder", str(error)) from error
         return None

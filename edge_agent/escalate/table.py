@@ -18,7 +18,7 @@ from edge_agent.config.endpoint import parse_endpoint
 from edge_agent.config.settings import EscalationSettings, Settings
 from edge_agent.errors import ConfigError
 from edge_agent.escalate import breaker
-from edge_agent.escalate.contract import Backend
+from edge_agent.escalate.contract import Backend, Request
 from edge_agent.messages import Topics
 from edge_agent.values import Message
 
@@ -47,6 +47,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """May raise ConfigError."""
     destination: Callable[[Settings], str]
     """Where questions go, in words without secrets: a host with its port, a topic, or a folder."""
+    envelope: Callable[[Needs, Request], str]
+    """What goes with a request's body, in lines for people, without secrets. Nothing is sent. May raise ConfigError."""
 
 
 def _open_openai(needs: Needs) -> Backend:
@@ -68,6 +70,22 @@ def _open_spool(needs: Needs) -> Backend:
     return SpoolBackend(_folder(needs.settings), needs.clock, owned=owned, max_questions=needs.escalation.max_waiting)
 
 
+def _http_head(needs: Needs, request: Request) -> str:
+    from edge_agent.escalate.openai import OpenAiBackend
+
+    return OpenAiBackend(needs.escalation.openai, needs.clock).head(request)
+
+
+def _publish(needs: Needs, request: Request) -> str:
+    return f"PUBLISH {_topic(needs.settings)}\nQoS 1, not retained"
+
+
+def _file(needs: Needs, request: Request) -> str:
+    from edge_agent.escalate.spool import question_path
+
+    return f"file {question_path(_folder(needs.settings), request.id)}"
+
+
 def _server(settings: Settings) -> str:
     endpoint = parse_endpoint(settings.escalation.openai.url)
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
@@ -83,9 +101,9 @@ def _folder(settings: Settings) -> Path:
 
 
 BACKENDS: Mapping[str, Member] = {
-    "openai": Member(open=_open_openai, destination=_server),
-    "mqtt": Member(open=_open_mqtt, destination=_topic),
-    "spool": Member(open=_open_spool, destination=lambda settings: str(_folder(settings))),
+    "openai": Member(open=_open_openai, destination=_server, envelope=_http_head),
+    "mqtt": Member(open=_open_mqtt, destination=_topic, envelope=_publish),
+    "spool": Member(open=_open_spool, destination=lambda settings: str(_folder(settings)), envelope=_file),
 }
 
 
@@ -100,6 +118,11 @@ def open_backend(needs: Needs) -> Backend:
 def destination(settings: Settings) -> str:
     """Where questions go, in words without secrets; settings that `check` accepts have one unless the backend is none."""
     return BACKENDS[settings.escalation.backend].destination(settings)
+
+
+def envelope(needs: Needs, request: Request) -> str:
+    """What would go with the body of a request to the backend that is configured, in lines for people, without secrets."""
+    return BACKENDS[needs.escalation.backend].envelope(needs, request)
 
 
 def fingerprint(settings: Settings) -> str:

@@ -13,10 +13,11 @@ from msgspec import convert
 from edge_agent.clock import SystemClock
 from edge_agent.config.settings import EscalationSettings, Settings
 from edge_agent.errors import ConfigError
+from edge_agent.escalate.contract import Request
 from edge_agent.escalate.mqtt import MqttBackend
 from edge_agent.escalate.openai import OpenAiBackend
 from edge_agent.escalate.spool import SpoolBackend
-from edge_agent.escalate.table import BACKENDS, Needs, destination, fingerprint, open_backend
+from edge_agent.escalate.table import BACKENDS, Needs, destination, envelope, fingerprint, open_backend
 from edge_agent.values import Message
 
 OPENAI: dict[str, Any] = {"url": "https://me.example:8443/v1?key=secret-1", "model": "m"}
@@ -63,6 +64,21 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
 )
 def test_where_questions_go_is_told_without_secrets(escalation: dict[str, Any], expected: str) -> None:
     assert destination(settings(Path("/var/spool-test"), **escalation)) == expected
+
+
+def test_what_goes_with_a_body_is_told_without_secrets_and_without_touching_anything(tmp_path: Path) -> None:
+    request = Request(id="q-0123456789abcdef01234567", body=b"{}")
+    head = envelope(needs(settings(tmp_path, backend="openai", openai={**OPENAI, "key_file": "/no/key"})), request)
+    assert head.startswith("POST /v1/chat/completions?(query from the configuration) HTTP/1.1\r\n")
+    assert "Authorization: Bearer (from key_file)" in head
+    assert f"Idempotency-Key: {request.id}" in head
+    assert "secret" not in head
+    publish = envelope(needs(settings(tmp_path, backend="mqtt")), request)
+    assert publish == "PUBLISH edge/gateway-1/question\nQoS 1, not retained"
+    assert envelope(needs(settings(tmp_path, backend="spool")), request) == (
+        f"file {tmp_path}/spool/questions/{request.id}.question.json"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fingerprint_changes_with_settings_and_with_secrets(tmp_path: Path) -> None:
