@@ -1,0 +1,213 @@
+"""kill -9 of agent and broker at moments drawn by a seed, under load: what was acknowledged arrives, and is told whole.
+
+Acknowledged is: an incident that stands in the journal or was published, readings that the agent confirmed to the broker, a
+closing that was answered. Readings of a burst that is cut in two by a kill may give no incident: the detectors know nothing
+of before the start.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from edge_agent.config.settings import JournalSettings
+from edge_agent.journal import JOURNAL_NAME, Journal, StoredIncident
+from edge_agent.journal.reader import Reader
+from tests.agent import AgentProcess, eventually
+from tests.journals import SetClock
+from tests.mosquitto import Mosquitto
+from tests.system.turmoil import BROKER_SETTINGS, BrokerRecord, Heard, Listener, Operator, Sensors, pause
+
+SEED = 20_261_122
+KILLS, SLOW_KILLS = 10, 500
+SETTINGS: dict[str, Any] = {
+    "incidents": {"join_within_s": 20.0, "close_after_s": 1.0, "storm_incidents": 10_000, "max_open_incidents": 1_024},
+    "detect": {"silence_min_s": 3600.0},
+    "journal": {"max_bytes": 256 << 20},
+}
+
+
+class Figures(Struct):
+    """What happened in one run."""
+
+    agent: int = 0
+    """Kills of the agent; so on for the others."""
+    while_starting: int = 0
+    """Of these, before it was ready."""
+    broker: int = 0
+    incidents: int = 0
+    confirmed_bursts: int = 0
+    closings: int = 0
+    messages: int = 0
+    repeated: int = 0
+    """Messages that came more than once, byte for byte."""
+    seconds: float = 0.0
+
+
+class Turmoil:
+    """The parts of one run, and what they must agree on."""
+
+    def __init__(self, folder: Path, seed: int, stack: ExitStack) -> None:
+        self.dice = random.Random(seed)
+        self.broker = stack.enter_context(Mosquitto(folder, persistence=True, extra=BROKER_SETTINGS))
+        self.agent = stack.enter_context(AgentProcess(folder / "agent", self.broker.port, **SETTINGS))
+        self.record = BrokerRecord(self.broker.log_path)
+        self.listener = stack.enter_context(Listener(self.broker.port))
+        self.operator = stack.enter_context(Operator(self.broker.port))
+        self.sensors = stack.enter_context(Sensors(self.broker.port, pause_s=0.1))
+        self.known: dict[str, StoredIncident] = {}
+        self.figures = Figures()
+
+    def round(self) -> None:
+        """One life of the agent, which ends by a kill; every sixth with a kill of the broker in it."""
+        if self.dice.random() < 0.2:
+            self.agent.launch()
+            self.figures.while_starting += 1
+        else:
+            self.agent.start()
+        self._close_some()
+        if self.dice.random() < 1 / 6:
+            pause(self.dice, 0.4)
+            self.broker.kill()
+            self.figures.broker += 1
+            pause(self.dice, 0.2)
+            self.broker.start()
+        pause(self.dice, 0.8)
+        self.agent.kill()
+        self.figures.agent += 1
+        self.record.agent_ended()
+        self.check_what_stands()
+
+    def check_what_stands(self) -> None:
+        """What was published, confirmed or seen before is in the journal, no older than it was."""
+        stored = self.journalled()
+        published = {(each.document["id"], each.document["revision"]) for each in self._incidents()}
+        for incident_id, revision in published:
+            assert incident_id in stored, f"{incident_id} was published and is not in the journal"
+            assert stored[incident_id].incident.revision >= revision, f"{incident_id} was published in a newer revision"
+        for incident_id, before in self.known.items():
+            assert incident_id in stored, f"{incident_id} is no longer in the journal"
+            assert stored[incident_id].incident.revision >= before.incident.revision
+            assert (stored[incident_id].explained_revision or 0) >= (before.explained_revision or 0)
+        lost = self.record.whole - {each.incident.asset for each in stored.values()}
+        assert not lost, f"readings of {lost} were confirmed, and their incident is not in the journal"
+        for incident_id, cause in self.operator.closed.items():
+            closure = stored[incident_id].closure
+            assert closure is not None, f"the closing of {incident_id} was answered and is not in the journal"
+            assert closure.cause == cause
+        self.known = stored
+
+    def finish(self) -> None:
+        """Let everything come to rest and stop the agent cleanly."""
+        self.agent.start()
+        self.sensors.stop()
+        eventually(self._at_rest, "everything is closed, explained and delivered", 90.0)
+        assert self.agent.stop() == 0
+        self.record.agent_ended()
+        self.check_what_stands()
+
+    def check_what_arrived(self) -> None:
+        """Every incident of the journal was told to its end, as the journal has it, and nothing is told in two versions."""
+        with Journal.open(self.agent.state / JOURNAL_NAME, JournalSettings(), SetClock()) as journal:
+            assert not journal.opening.damage
+            assert journal.counts().dropped == 0
+            assert not journal.outbox(0, 1)
+            texts = {each: summary.text for each in self.known if (summary := journal.summary(each)) is not None}
+        assert not _two_versions(self._incidents(), "id")
+        assert not _two_versions(self._summaries(), "incident")
+        last = {each.topic: each for each in self.listener.messages("")}
+        ended = {each.document["id"]: each.document for each in self._incidents() if each.document["state"] == "closed"}
+        for incident_id, stored in self.known.items():
+            assert incident_id in ended, f"that {incident_id} is closed did not arrive"
+            assert ended[incident_id]["revision"] == stored.incident.revision
+            assert last[f"incident/{incident_id}"].payload == b"", f"{incident_id} stays retained"
+            told = last[f"summary/{incident_id}"].document
+            assert told["revision"] == stored.incident.revision, f"the last summary of {incident_id} did not arrive"
+            assert told["text"] == texts[incident_id]
+
+    def count(self) -> Figures:
+        """The figures, when it is over."""
+        everything = [(each.topic, each.payload) for each in self.listener.messages("")]
+        told = [each for each in everything if each[0].split("/")[0] in {"incident", "anomaly", "summary"} and each[1]]
+        self.figures.incidents, self.figures.confirmed_bursts = len(self.known), len(self.record.whole)
+        self.figures.closings, self.figures.messages = len(self.operator.closed), len(everything)
+        self.figures.repeated = len(told) - len(set(told))
+        return self.figures
+
+    def journalled(self) -> dict[str, StoredIncident]:
+        """Every incident that the journal on disk holds, by id."""
+        path = self.agent.state / JOURNAL_NAME
+        if not path.exists() or not path.stat().st_size:
+            return {}
+        reader = Reader(str(path), lambda table, number, reason: None, lambda: None)
+        try:
+            return {stored.incident.id: stored for stored in reader.incidents(100_000, None, None)}
+        finally:
+            reader.close()
+
+    def _at_rest(self) -> bool:
+        stored = self.journalled().values()
+        last = {each.topic: each for each in self.listener.messages("")}
+        return all(
+            each.incident.state == "closed"
+            and each.explained_revision == each.incident.revision
+            and f"summary/{each.incident.id}" in last
+            and last[f"summary/{each.incident.id}"].document["revision"] == each.incident.revision
+            for each in stored
+        )
+
+    def _incidents(self) -> list[Heard]:
+        return [each for each in self.listener.messages("incident/") if each.payload]
+
+    def _summaries(self) -> list[Heard]:
+        return self.listener.messages("summary/")
+
+    def _close_some(self) -> None:
+        """Close by hand one incident of which nobody said the cause yet."""
+        unsaid = [each for each in self.known.values() if each.closure is None]
+        if unsaid:
+            self.operator.close(self.dice.choice(unsaid).incident.id)
+
+
+def _two_versions(messages: list[Heard], key: str) -> set[tuple[str, int]]:
+    """Identities under which different bytes came."""
+    versions: dict[tuple[str, int], set[bytes]] = {}
+    for each in messages:
+        versions.setdefault((each.document[key], each.document["revision"]), set()).add(each.payload)
+    return {identity for identity, payloads in versions.items() if len(payloads) > 1}
+
+
+def run(folder: Path, kills: int, seed: int) -> Figures:
+    """Kill the agent so often; everything is checked after each, and again at the end."""
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        turmoil = Turmoil(folder, seed, stack)
+        for _ in range(kills):
+            turmoil.round()
+        turmoil.finish()
+        turmoil.check_what_arrived()
+        figures = turmoil.count()
+    figures.seconds = time.monotonic() - began_s
+    print(f"\n{figures}")
+    return figures
+
+
+def test_nothing_acknowledged_is_lost_at_ten_kills(tmp_path: Path) -> None:
+    figures = run(tmp_path, KILLS, SEED)
+    assert figures.incidents >= KILLS, "too few incidents for this to have shown anything"
+    assert figures.confirmed_bursts > 0
+    assert figures.closings > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_nothing_acknowledged_is_lost_at_five_hundred_kills(tmp_path: Path) -> None:
+    """Prints its figures: run it with `-s`."""
+    figures = run(tmp_path, SLOW_KILLS, SEED + 1)
+    assert figures.incidents >= SLOW_KILLS

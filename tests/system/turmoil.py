@@ -1,0 +1,224 @@
+"""A run of the real agent at a real broker under load, while their processes are killed: who sends, who listens, who kills.
+
+`Sensors` send bursts that each end in an incident, `Listener` is the persistent subscriber that must hear everything, the
+`Operator` closes incidents, and `BrokerRecord` tells from the broker's own log what the agent acknowledged to it. None of
+them stops when a process is killed: they connect again by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from msgspec import Struct
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.agent import BASE, eventually, quiet_values
+
+AGENT_CLIENT: Final = "edge-agent-gw-1"
+BROKER_SETTINGS: Final = (
+    "log_type all",
+    # What is in flight or queued is written to the disk after each change, and none is given up for its number: a broker
+    # that loses what it acknowledged is not what is tried here.
+    "autosave_on_changes true",
+    "autosave_interval 1",
+    "max_inflight_messages 0",
+    "max_queued_messages 0",
+)
+BURST_READINGS: Final = 75
+SPIKE_AT: Final = 66
+"""Behind the detector's warm-up; with quiet readings after it, so that the anomaly ends and the incident closes."""
+FOREVER_S: Final = 0xFFFFFFFE
+
+
+class Line:
+    """A client with a session that outlives its connections. It connects again by itself."""
+
+    def __init__(self, port: int, client_id: str, filters: tuple[str, ...] = ()) -> None:
+        self._filters = filters
+        self.connected = threading.Event()
+        self.client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client.on_connect = self._connected
+        self.client.on_disconnect = lambda *_: self.connected.clear()
+        self.client.on_message = lambda client, userdata, message: self.heard(message)
+        self.client.on_subscribe = lambda *_: self.connected.set()
+        self.client.reconnect_delay_set(1, 1)
+        self.client.max_inflight_messages_set(1000)
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it without types
+        session.SessionExpiryInterval = FOREVER_S
+        self.client.connect("127.0.0.1", port, clean_start=False, properties=session)
+        self.client.loop_start()
+        eventually(self.connected.is_set, f"{client_id} is connected")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def heard(self, message: MQTTMessage) -> None:
+        """A message came."""
+
+    def _connected(self, client: Client, userdata: object, flags: ConnectFlags, *_: object) -> None:
+        if self._filters and not flags.session_present:
+            client.subscribe([(each, 1) for each in self._filters])
+        else:
+            self.connected.set()
+
+
+class Heard(Struct, frozen=True):
+    """A message of the agent, in the order in which they came."""
+
+    topic: str
+    """Without the agent's own base."""
+    payload: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The payload as JSON."""
+        found: dict[str, Any] = json.loads(self.payload)
+        return found
+
+
+class Listener(Line):
+    """Hears everything that the agent publishes, each as often as it comes."""
+
+    def __init__(self, port: int) -> None:
+        self._lock = threading.Lock()
+        self._messages: list[Heard] = []
+        super().__init__(port, "listener", (f"{BASE}/#",))
+
+    def heard(self, message: MQTTMessage) -> None:
+        """Keep it, unless it is told again only because of a new subscription."""
+        if not message.retain:
+            with self._lock:
+                self._messages.append(Heard(message.topic.removeprefix(BASE + "/"), bytes(message.payload)))
+
+    def messages(self, start: str) -> list[Heard]:
+        """What came on topics that begin so."""
+        with self._lock:
+            return [each for each in self._messages if each.topic.startswith(start)]
+
+
+class Sensors(Line):
+    """Sends burst after burst from a thread of its own, each from a machine of its own, until `stop`."""
+
+    def __init__(self, port: int, pause_s: float) -> None:
+        super().__init__(port, "sensors")
+        self._pause_s = pause_s
+        self._stopping = threading.Event()
+        self.bursts = 0
+        self._confirmed = 0
+        self.client.on_publish = self._count
+        self._thread = threading.Thread(target=self._send_all, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send the burst that was begun to its end, and no more."""
+        self._stopping.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _send_all(self) -> None:
+        while not self._stopping.wait(self._pause_s):
+            self.bursts += 1
+            values = quiet_values(BURST_READINGS, time.time() - BURST_READINGS)
+            values[SPIKE_AT]["value"] = 500.0
+            # What is published while there is no connection is kept by the client and sent on the next one.
+            for value in values:
+                self.client.publish(f"sensors/machine-{self.bursts}/level", json.dumps(value), qos=1)
+            eventually(lambda: self._confirmed >= self.bursts * BURST_READINGS, "the broker confirmed a burst")
+
+    def _count(self, *_: object) -> None:
+        self._confirmed += 1
+
+
+class Operator(Line):
+    """Closes incidents with a cause; what was answered with `ok` is acknowledged."""
+
+    def __init__(self, port: int) -> None:
+        self.closed: dict[str, str] = {}
+        """Each incident whose closing was acknowledged, and the cause."""
+        self._asked: dict[str, tuple[str, str]] = {}
+        super().__init__(port, "operator", (f"{BASE}/response/close",))
+
+    def close(self, incident_id: str) -> None:
+        """Ask, and do not wait."""
+        transaction = f"t-{len(self._asked)}"
+        self._asked[transaction] = (incident_id, f"cause {len(self._asked)}")
+        body = {"incident": incident_id, "cause": self._asked[transaction][1], "transaction": transaction}
+        self.client.publish(f"{BASE}/request/close", json.dumps(body), qos=1)
+
+    def heard(self, message: MQTTMessage) -> None:
+        """Note what was acknowledged."""
+        answer = json.loads(message.payload)
+        if answer["status"] == "ok":
+            incident_id, cause = self._asked[answer["transaction"]]
+            self.closed[incident_id] = cause
+
+
+class BrokerRecord:
+    """What mosquitto logged, read on from where it was left."""
+
+    _CONNECTED = re.compile(rf"New client connected from \S+ as {AGENT_CLIENT} ")
+    _SENT = re.compile(rf"Sending PUBLISH to {AGENT_CLIENT} \(d(\d), q1, r\d, m(\d+), 'sensors/(machine-\d+)/level'")
+    _ACKNOWLEDGED = re.compile(rf"Received PUBACK from {AGENT_CLIENT} \(Mid: (\d+)")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._under_way: dict[int, str] = {}
+        self._sent: dict[str, int] = defaultdict(int)
+        self._acknowledged: dict[str, int] = defaultdict(int)
+        self.whole: set[str] = set()
+        """Machines whose burst went to one process of the agent in one connection, all of it acknowledged by the agent."""
+
+    def agent_ended(self) -> None:
+        """The agent's process is gone: what its detectors knew of begun bursts went with it."""
+        self.read()
+        self._forget()
+
+    def read(self) -> None:
+        """Take in what was logged since."""
+        for line in self._lines():
+            if (sent := self._SENT.search(line)) is not None:
+                self._under_way[int(sent[2])] = sent[3]
+                self._sent[sent[3]] += 1
+            elif (acknowledged := self._ACKNOWLEDGED.search(line)) is not None:
+                machine = self._under_way.pop(int(acknowledged[1]), None)
+                if machine is not None:
+                    self._acknowledged[machine] += 1
+                    if self._acknowledged[machine] >= BURST_READINGS and self._sent[machine] == self._acknowledged[machine]:
+                        self.whole.add(machine)
+            elif self._CONNECTED.search(line):
+                self._forget()
+
+    def _forget(self) -> None:
+        self._under_way.clear()
+        self._sent.clear()
+        self._acknowledged.clear()
+
+    def _lines(self) -> Iterator[str]:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        self._offset += whole
+        yield from data[:whole].decode(errors="replace").splitlines()
+
+
+def pause(dice: random.Random, most_s: float) -> None:
+    """Let things go on for a while that is drawn: the moment at which a process dies is the point."""
+    time.sleep(dice.uniform(0.0, most_s))
