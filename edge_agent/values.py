@@ -254,6 +254,16 @@ class Escalation(Struct, frozen=True, kw_only=True):
     """Why it was refused or dropped, or why the last attempt failed; a stable word."""
 
 
+class Drop(Struct, frozen=True, kw_only=True):
+    """How much was given up for one reason, ever. Times are seconds since 1970 by the system clock."""
+
+    reason: str
+    count: int
+    bytes: int
+    first_s: float
+    last_s: float
+
+
 class LogEntry(Struct, frozen=True, kw_only=True):
     """One entry of a hash-chained log: `hash` is `chain.link(hash of the entry before, body)`, 32 bytes."""
 
@@ -273,4 +283,5 @@ class Message(Struct, frozen=True, kw_only=True):
     response_correlation: bytes = b""
     """MQTT 5 correlation data to copy into a response; empty for none."""
     priority: int = 1
-    """When the outbox is full the lowest goes first, the oldest of it: 0 routine, 1 usual, 2 what a person must see."""
+    """When the outbox is full the lowest goes first, the oldest of it: 0 routine, 1 usual, 2 what a person must see, 3 the
+    record of what was given up."""

@@ -91,7 +91,7 @@ def message(topic: str, text: str = "", supersedes: bool = False, priority: int 
 
 def waiting(journal: Journal, limit: int = 100_000) -> list[Message]:
     """Everything in the outbox, from its start."""
-    return [m for _, m in journal.outbox(0, limit)]
+    return [queued.message for queued in journal.outbox(0, limit)]
 
 
 def store_history(journal: Journal, numbers: range, anomaly_count: int = 1) -> None:

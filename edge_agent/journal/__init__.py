@@ -9,9 +9,29 @@ COMMIT, so "accepted" is never said before it is true. Reads have connections of
 from __future__ import annotations
 
 from edge_agent.journal.journal import Journal
-from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
+from edge_agent.journal.records import (
+    Counts,
+    DeadLetter,
+    DropReason,
+    LogName,
+    OpeningReport,
+    Queued,
+    StoredIncident,
+    Urgency,
+)
 
 JOURNAL_NAME = "journal.db"
 """The file's name in the state folder."""
 
-__all__ = ["JOURNAL_NAME", "Counts", "Drop", "DropReason", "Journal", "OpeningReport", "StoredIncident", "Urgency"]
+__all__ = [
+    "JOURNAL_NAME",
+    "Counts",
+    "DeadLetter",
+    "DropReason",
+    "Journal",
+    "LogName",
+    "OpeningReport",
+    "Queued",
+    "StoredIncident",
+    "Urgency",
+]

@@ -10,23 +10,46 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Final, Self
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
 from edge_agent.journal.commits import Committer
+from edge_agent.journal.drops import Tombstone
 from edge_agent.journal.ledger import Ledger
+from edge_agent.journal.limits import limits_of
 from edge_agent.journal.opening import lock, open_database
-from edge_agent.journal.operations import Limits, Operations
+from edge_agent.journal.operations import Operations
 from edge_agent.journal.reader import Reader, as_past
-from edge_agent.journal.records import Counts, Drop, DropReason, OpeningReport, StoredIncident, Urgency
-from edge_agent.journal.rows import incident_row, message_row, seal_closure, seal_summary
+from edge_agent.journal.records import (
+    NO_LOSS,
+    Counts,
+    DeadLetter,
+    DropReason,
+    LogName,
+    OpeningReport,
+    Queued,
+    StoredIncident,
+    Urgency,
+)
+from edge_agent.journal.rows import escalation_row, incident_row, message_row, meter_row, seal_closure, summary_row
 from edge_agent.journal.store import Store
 from edge_agent.journal.trouble import DAMAGE_ERRORS, storage_error
-from edge_agent.values import Closure, Incident, IncidentState, Message, PastIncident, Summary
+from edge_agent.values import (
+    Closure,
+    Drop,
+    Escalation,
+    Incident,
+    IncidentState,
+    LogEntry,
+    Message,
+    PastIncident,
+    Summary,
+)
 
 COMMIT_TIMEOUT_S: Final = 30.0
 """How long a caller waits for the disk before it is told that it cannot be relied on."""
@@ -49,9 +72,12 @@ class Journal:
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], settings: JournalSettings, clock: Clock) -> Journal:
+    def open(
+        cls, path: str | os.PathLike[str], settings: JournalSettings, clock: Clock, tombstone: Tombstone | None = None
+    ) -> Journal:
         """Open or create the file; check it, repair it, migrate it. The folder must exist.
 
+        `tombstone` makes the message that reports what was given up, queued with every transaction that gave something up.
         A damaged file is moved aside, its readable rows are carried over, and `opening` says so. Raises StorageError when
         the disk refuses, or when another process has the file open.
         """
@@ -68,8 +94,7 @@ class Journal:
         except BaseException:
             os.close(lock_fd)
             raise
-        limits = Limits(settings.max_outbox, settings.keep_incidents, settings.max_bytes // 8)
-        store = Store(name, db, ledger, Operations(db, ledger, limits, clock))
+        store = Store(name, db, ledger, Operations(db, ledger, limits_of(settings), clock, tombstone))
         return cls(name, lock_fd, store, ledger, opening, clock)
 
     def close(self) -> None:
@@ -102,22 +127,61 @@ class Journal:
         queued = [message_row(message) for message in messages]
         self._wait(self._committer.submit(lambda operations: operations.record(rows, queued), urgency))
 
-    def record_summary(self, summary: Summary, messages: Sequence[Message], urgency: Urgency = "soon") -> None:
+    def record_summary(
+        self,
+        summary: Summary,
+        messages: Sequence[Message],
+        urgency: Urgency = "soon",
+        *,
+        escalation: Escalation | None = None,
+        audit: bytes = b"",
+    ) -> None:
         """Store a summary, mark its revision of the incident as explained, and queue messages, in one transaction.
 
-        A summary of an older revision than the one stored is ignored with its messages. Raises StorageError.
+        With it goes `escalation`, which replaces the incident's stored one unless that is of a newer revision, and `audit`,
+        if it is not empty, as an entry of the audit log. A summary of an older revision than the one stored is ignored with
+        all of that; one of the same revision replaces it. Raises StorageError.
         """
-        sealed = seal_summary(summary)
+        row = summary_row(summary)
         queued = [message_row(message) for message in messages]
-        incident_id, revision = summary.incident_id, summary.revision
-        self._wait(self._committer.submit(lambda o: o.record_summary(incident_id, revision, sealed, queued), urgency))
+        asked = escalation_row(escalation) if escalation is not None else None
+        self._wait(self._committer.submit(lambda o: o.record_summary(row, queued, asked, audit), urgency))
+
+    def settle(
+        self,
+        escalation: Escalation,
+        *,
+        messages: Sequence[Message] = (),
+        summary: Summary | None = None,
+        meters: Mapping[str, bytes] = MappingProxyType({}),
+        egress: bytes = b"",
+        audit: bytes = b"",
+        urgency: Urgency = "critical",
+    ) -> bool:
+        """Store how an escalation stands, and in the same transaction what follows: a revised summary, meters, entries of the
+        logs, messages.
+
+        False, and nothing but the meters stored, if the incident is gone, if its stored escalation is of a newer revision or
+        of this one and final, or if `summary` is given and a newer revision is explained already. Raises StorageError.
+        """
+        row = escalation_row(escalation)
+        queued = [message_row(message) for message in messages]
+        revised = summary_row(summary) if summary is not None else None
+        spent = [meter_row(name, body) for name, body in meters.items()]
+        return bool(self._wait(self._committer.submit(lambda o: o.settle(row, queued, revised, spent, egress, audit), urgency)))
+
+    def record_meters(self, meters: Mapping[str, bytes], urgency: Urgency = "soon") -> None:
+        """Store small states under their names. Raises StorageError."""
+        rows = [meter_row(name, body) for name, body in meters.items()]
+        self._wait(self._committer.submit(lambda operations: operations.meters.put(rows), urgency))
 
     def close_incident(
         self, closure: Closure, messages: Sequence[Message] = (), incident: Incident | None = None, urgency: Urgency = "critical"
     ) -> bool:
         """Store what the operator said, and `incident`, its closed revision, where given; False if the id is unknown.
 
-        A later closure of the same incident replaces the earlier one. Raises StorageError.
+        A later closure of the same incident replaces the earlier one, its cause and its note, without a trace. Raises
+        StorageError.
         """
         sealed = seal_closure(closure)
         row = incident_row(incident) if incident is not None else None
@@ -125,12 +189,13 @@ class Journal:
         incident_id = closure.incident_id
         return bool(self._wait(self._committer.submit(lambda o: o.close_incident(incident_id, sealed, row, queued), urgency)))
 
-    def outbox(self, after: int, limit: int) -> list[tuple[int, Message]]:
-        """The oldest messages that wait whose number is above `after`, in order, each with its number.
+    def outbox(self, after: int, limit: int) -> list[Queued]:
+        """The oldest messages that wait whose number is above `after`, in order.
 
         Numbers grow; after a reconnect start again with 0. Raises StorageError.
         """
-        return self._ledger.hand_out(after, limit, self._reader.messages)
+        first_new = self._ledger.first_new
+        return self._ledger.hand_out(after, limit, lambda start, count: self._reader.messages(start, count, first_new))
 
     def delivered(self, numbers: Sequence[int]) -> None:
         """Take messages out of the outbox. Returns at once: they are deleted together, within 250 ms or so.
@@ -141,6 +206,49 @@ class Journal:
         # After close it makes no difference: they are handed out once more at the next start.
         with contextlib.suppress(StorageError):
             self._committer.submit(_nothing, "relaxed")
+
+    def bury(self, number: int, reason: str) -> None:
+        """Move a message that cannot be delivered from the outbox to the dead letters, counted; nothing if it is gone.
+
+        `reason` is a short stable word group such as `packet-too-large`. Raises StorageError.
+        """
+        self._wait(self._committer.submit(lambda operations: operations.outbox.bury(number, reason), "soon"))
+
+    def dead_letters(self, limit: int, before: int | None = None) -> list[DeadLetter]:
+        """Newest first; `before` is the number of the last one of the previous page. Raises StorageError."""
+        return self._reader.dead_letters(limit, before)
+
+    def escalation(self, incident_id: str) -> Escalation | None:
+        """The escalation of an incident. Raises StorageError."""
+        return self._reader.escalation(incident_id)
+
+    def escalation_of(self, request_id: str) -> Escalation | None:
+        """The escalation whose `id` is `request_id`. Raises StorageError."""
+        return self._reader.escalation_of(request_id)
+
+    def pending_escalations(self, limit: int, offset: int = 0) -> list[Escalation]:
+        """Escalations that are queued or sent, the most severe first, of equal ones the oldest. Raises StorageError."""
+        return self._reader.pending_escalations(limit, offset)
+
+    def pending_count(self) -> int:
+        """How many escalations are queued or sent. Raises StorageError."""
+        return self._reader.pending_count()
+
+    def meter(self, name: str) -> bytes | None:
+        """What `record_meters` or `settle` stored; None if there is none or it was damaged. Raises StorageError."""
+        return self._reader.meter(name)
+
+    def log(self, name: LogName, after: int = 0, limit: int = 1_000) -> list[LogEntry]:
+        """Entries of a log whose number is above `after`, oldest first, damaged ones as they stand. Raises StorageError."""
+        return self._reader.log(name, after, limit)
+
+    def log_anchor(self, name: LogName) -> bytes:
+        """What a log's oldest entry follows from: the last removed one's hash, or `chain.ANCHOR`. Raises StorageError."""
+        return self._reader.log_anchor(name)
+
+    def log_head(self, name: LogName) -> LogEntry | None:
+        """The newest entry of a log. Raises StorageError."""
+        return self._reader.log_head(name)
 
     def to_explain(self, limit: int) -> list[Incident]:
         """Incidents whose latest revision is newer than the explained one, oldest first. Raises StorageError."""
@@ -188,7 +296,8 @@ class Journal:
             commits=self._store.commits,
             operations=self._store.operations,
             failed_commits=self._store.failed_commits,
-            dropped=sum(drop.count for drop in self.drops() if drop.reason != "incident-expired"),
+            dropped=sum(drop.count for drop in self.drops() if drop.reason not in NO_LOSS),
+            dead_letters=self._ledger.dead_letters,
         )
 
     def drops(self) -> list[Drop]:

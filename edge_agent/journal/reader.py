@@ -15,27 +15,36 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from edge_agent.journal.records import Drop, DropReason, StoredIncident
+from edge_agent.chain import ANCHOR
+from edge_agent.journal.drops import ALL_DROPS, drop_of
+from edge_agent.journal.logs import anchor_meter
+from edge_agent.journal.records import DeadLetter, DropReason, LogName, Queued, StoredIncident
 from edge_agent.journal.rows import (
     STATES,
     Unusable,
     open_closure,
+    open_dead_letter,
+    open_escalation,
     open_incident,
     open_message,
+    open_meter,
     open_summary,
     past_incident,
     read_text,
 )
 from edge_agent.journal.trouble import DAMAGE_ERRORS, is_damage, storage_error
-from edge_agent.values import Incident, IncidentState, Message, PastIncident, Summary
-
-DROP_FIGURES: Final = "CAST(count AS INTEGER), CAST(bytes AS INTEGER), CAST(first_s AS REAL), CAST(last_s AS REAL)"
-"""Columns of `drops`; it has no checksums, so damage must at least not change their types."""
+from edge_agent.values import Drop, Escalation, Incident, IncidentState, LogEntry, PastIncident, Summary
 
 _PAGE_ROWS: Final = 256
 _STORED: Final = """
     SELECT i.number, CAST(i.explained AS INTEGER), i.form, i.crc, i.body, i.state, i.revision, i.id, c.form, c.crc, c.body
     FROM incidents i LEFT JOIN closures c ON c.number = i.number """
+_ESCALATION: Final = """
+    SELECT e.number, e.form, e.crc, e.body, e.request, e.revision, e.state, e.severity, i.id
+    FROM escalations e JOIN incidents i ON i.number = e.number """
+_ENTRY: Final = "number, CAST(body AS BLOB), CAST(hash AS BLOB)"
+"""A damaged entry is shown as it stands, whatever type its bytes have become: verifying the chain tells."""
+_LAST: Final = (1 << 63) - 1
 _T = TypeVar("_T")
 
 OnUnusable = Callable[[str, int, DropReason], None]
@@ -68,14 +77,16 @@ class Reader:
         for db in idle:
             db.close()
 
-    def messages(self, after: int, limit: int) -> list[tuple[int, Message]]:
-        """Messages of the outbox by number."""
+    def messages(self, after: int, limit: int, first_new: int = 0) -> list[Queued]:
+        """Messages of the outbox by number; those below `first_new` are marked as having been there before the start."""
         rows = self._all(
-            "SELECT number, priority, flags, crc, topic, correlation, payload FROM outbox"
+            "SELECT number, CAST(queued_s AS REAL), priority, flags, crc, topic, correlation, payload FROM outbox"
             " WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
         )
-        return list(self._usable("outbox", ((row[0], open_message(*row[1:])) for row in rows)))
+        queued_s = {row[0]: row[1] for row in rows}
+        usable = self._usable("outbox", ((row[0], open_message(*row[2:])) for row in rows))
+        return [Queued(number, message, queued_s[number], number < first_new) for number, message in usable]
 
     def oldest_queued_s(self) -> float | None:
         """When the message at the head of the outbox was queued, seconds since 1970; None if the outbox is empty."""
@@ -100,7 +111,7 @@ class Reader:
 
     def incidents(self, limit: int, state: IncidentState | None, before: int | None) -> list[StoredIncident]:
         """Newest first, below the number `before`."""
-        clauses, values = ["i.number < ?"], [before if before is not None else (1 << 63) - 1]
+        clauses, values = ["i.number < ?"], [before if before is not None else _LAST]
         if state is not None:
             clauses.append("i.state = ?")
             values.append(STATES[state])
@@ -130,10 +141,57 @@ class Reader:
                 return
             since_number = rows[-1][0]
 
+    def escalation(self, incident_id: str) -> Escalation | None:
+        """The escalation of an incident."""
+        return next(iter(self._escalations("WHERE i.id = ?", (incident_id,))), None)
+
+    def escalation_of(self, request_id: str) -> Escalation | None:
+        """The escalation that the outside knows as `request_id`; of several the newest incident's."""
+        return next(iter(self._escalations("WHERE e.request = ? ORDER BY e.number DESC", (request_id,))), None)
+
+    def pending_escalations(self, limit: int, offset: int = 0) -> list[Escalation]:
+        """Those that are not final, the most severe first, and of equal ones the oldest incident's."""
+        return self._escalations("WHERE e.state < 2 ORDER BY e.severity DESC, e.number LIMIT ? OFFSET ?", (limit, offset))
+
+    def pending_count(self) -> int:
+        """How many escalations are not final."""
+        return int(self._all("SELECT count(*) FROM escalations WHERE state < 2")[0][0])
+
+    def meter(self, name: str) -> bytes | None:
+        """The body of a meter; None if there is none or it is damaged."""
+        rows = self._all("SELECT number, crc, body, name FROM meters WHERE name = ?", (name,))
+        return next((body for _, body in self._usable("meters", ((row[0], open_meter(*row[1:])) for row in rows))), None)
+
+    def log(self, name: LogName, after: int, limit: int) -> list[LogEntry]:
+        """Entries of a log in order, as they stand: whether they are whole is for `chain.first_break` to say."""
+        rows = self._all(f"SELECT {_ENTRY} FROM {name} WHERE number > ? ORDER BY number LIMIT ?", (after, limit))
+        return [LogEntry(number=number, body=body, hash=entry_hash) for number, body, entry_hash in rows]
+
+    def log_head(self, name: LogName) -> LogEntry | None:
+        """The last entry of a log."""
+        rows = self._all(f"SELECT {_ENTRY} FROM {name} ORDER BY number DESC LIMIT 1")
+        return LogEntry(number=rows[0][0], body=rows[0][1], hash=rows[0][2]) if rows else None
+
+    def log_anchor(self, name: LogName) -> bytes:
+        """The hash of the last entry that was removed for its age; `chain.ANCHOR` if none was."""
+        return self.meter(anchor_meter(name)) or ANCHOR
+
+    def dead_letters(self, limit: int, before: int | None) -> list[DeadLetter]:
+        """Newest first, below the number `before`."""
+        rows = self._all(
+            "SELECT number, reason, queued_s, buried_s, priority, flags, crc, topic, correlation, payload FROM dead_letters"
+            " WHERE number < ? ORDER BY number DESC LIMIT ?",
+            (before if before is not None else _LAST, limit),
+        )
+        return [letter for _, letter in self._usable("dead_letters", ((row[0], open_dead_letter(*row)) for row in rows))]
+
     def drops(self) -> list[Drop]:
         """What was given up, by reason."""
-        rows = self._all(f"SELECT {DROP_FIGURES}, CAST(reason AS TEXT) FROM drops WHERE count > 0 ORDER BY number")
-        return [Drop(reason=r, count=n, bytes=b, first_s=first, last_s=last) for n, b, first, last, r in rows]
+        return [drop_of(row) for row in self._all(ALL_DROPS)]
+
+    def _escalations(self, where: str, values: Sequence[object]) -> list[Escalation]:
+        rows = self._all(_ESCALATION + where, values)
+        return [e for _, e in self._usable("escalations", ((row[0], open_escalation(*row[1:])) for row in rows))]
 
     def _incidents(self, where: str, values: Sequence[object]) -> list[Incident]:
         rows = self._all(f"SELECT number, form, crc, body, state, revision, id FROM incidents {where}", values)

@@ -5,21 +5,42 @@ Rules: frozen, no I/O.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from edge_agent.values import Closure, Incident
+from edge_agent.values import Closure, Incident, Message
 
 Urgency: TypeAlias = Literal["critical", "soon", "relaxed"]
 """How long a commit may wait for others to share its sync: not at all, 10 ms, 250 ms."""
 
+LogName: TypeAlias = Literal["audit", "egress"]
+"""The two hash-chained logs: of decisions, and of what left the device."""
+
 DropReason: TypeAlias = Literal[
-    "outbox-full", "file-full", "too-large", "damaged-row", "unreadable-row", "damaged-file", "incident-expired"
+    "outbox-full",
+    "file-full",
+    "too-large",
+    "too-old",
+    "write-budget",
+    "buried",
+    "damaged-row",
+    "unreadable-row",
+    "damaged-file",
+    "dead-letter-expired",
+    "escalation-expired",
+    "log-shortened",
+    "incident-expired",
 ]
-"""Why something is no longer there. Messages: `outbox-full` (by count), `file-full` (by bytes), `too-large`. Rows whose
-checksum is wrong: `damaged-row`; rows that this version cannot interpret: `unreadable-row`. `damaged-file` counts repairs.
-`incident-expired` is ordinary: the oldest closed incidents make room for new ones."""
+"""Why something is no longer there. Messages: `outbox-full` (by count), `file-full` (by bytes), `too-large`, `too-old`,
+`write-budget` (the day's wear of the flash memory is spent), `buried` (set aside among the dead letters). Rows whose checksum
+is wrong: `damaged-row`; rows that this version cannot interpret: `unreadable-row`. `damaged-file` counts repairs. Dead
+letters beyond their number: `dead-letter-expired`. Pending escalations of incidents that were removed: `escalation-expired`.
+Log entries removed because the file was full: `log-shortened`. `incident-expired` is ordinary: the oldest closed incidents
+make room for new ones."""
+
+NO_LOSS: Final = frozenset({"incident-expired", "dead-letter-expired"})
+"""Reasons that are no loss of their own: history that made room, and messages that were counted when they were buried."""
 
 
 class OpeningReport(Struct, frozen=True, kw_only=True):
@@ -55,15 +76,26 @@ class StoredIncident(Struct, frozen=True, kw_only=True):
     closure: Closure | None = None
 
 
-class Drop(Struct, frozen=True, kw_only=True):
-    """How much was given up for one reason, ever. Times are seconds since 1970 by the system clock."""
+class Queued(Struct, frozen=True):
+    """A message of the outbox."""
 
+    number: int
+    """Its key in the outbox; numbers grow."""
+    message: Message
+    queued_s: float
+    """When it was queued, by the system clock then. One that took the place of an older one has the older one's time."""
+    before_start: bool
+    """True if it stood in the file when the journal was opened: an earlier process may have sent it."""
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A message that was set aside because it cannot be delivered."""
+
+    number: int
+    message: Message
     reason: str
-    """A `DropReason`."""
-    count: int
-    bytes: int
-    first_s: float
-    last_s: float
+    queued_s: float
+    buried_s: float
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -85,4 +117,5 @@ class Counts(Struct, frozen=True, kw_only=True):
     """Operations that these transactions carried."""
     failed_commits: int
     dropped: int
-    """Sum of `Drop.count` over all reasons but `incident-expired`."""
+    """Sum of `Drop.count` over all reasons that are a loss of their own; see `NO_LOSS`."""
+    dead_letters: int = 0

@@ -15,13 +15,16 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
-from edge_agent.journal.records import DropReason
-from edge_agent.values import Closure, Incident, IncidentState, Message, PastIncident, Summary
+from edge_agent.journal.records import DeadLetter, DropReason
+from edge_agent.values import Closure, Escalation, EscalationState, Incident, IncidentState, Message, PastIncident, Summary
 
 FORM: Final = 1
 """Version of the JSON bodies: a struct of `edge_agent.values` by field name, bytes as base64."""
 
 STATES: Final[dict[IncidentState, int]] = {"open": 0, "closed": 1}
+FATES: Final[dict[EscalationState, int]] = {"queued": 0, "sent": 1, "answered": 2, "refused": 3, "dropped": 4}
+"""The index of pending escalations is of those below `FINAL`."""
+FINAL: Final = 2
 
 _RETAIN, _SUPERSEDES = 4, 8
 _T = TypeVar("_T")
@@ -52,9 +55,53 @@ class IncidentRow(Struct, frozen=True):
     sealed: Sealed
 
 
-def seal_summary(summary: Summary) -> Sealed:
-    """A summary's body, checked together with the revision and the incident that its row says it is of."""
-    return _seal(summary, summary.revision, summary.incident_id)
+class SummaryRow(Struct, frozen=True):
+    """A summary, its body checked together with the revision and the incident that its row says it is of."""
+
+    incident_id: str
+    revision: int
+    sealed: Sealed
+
+
+class EscalationRow(Struct, frozen=True):
+    """An escalation, its body checked together with the columns by which it is found and the incident that it is of."""
+
+    incident_id: str
+    request: str
+    revision: int
+    state: int
+    severity: float
+    sealed: Sealed
+
+
+class MeterRow(Struct, frozen=True):
+    """A small named state; the checksum covers its name and its body."""
+
+    name: str
+    crc: int
+    body: bytes
+
+
+def summary_row(summary: Summary) -> SummaryRow:
+    """The columns of a summary."""
+    sealed = _seal(summary, summary.revision, summary.incident_id)
+    return SummaryRow(summary.incident_id, summary.revision, sealed)
+
+
+def escalation_row(escalation: Escalation) -> EscalationRow:
+    """The columns of an escalation."""
+    columns = (escalation.id, escalation.revision, FATES[escalation.state], float(escalation.severity))
+    return EscalationRow(escalation.incident_id, *columns, _seal(escalation, *columns, escalation.incident_id))
+
+
+def meter_row(name: str, body: bytes) -> MeterRow:
+    """The columns of a meter."""
+    return MeterRow(name, _body_crc((name,), body), body)
+
+
+def open_meter(crc: object, body: object, name: object) -> bytes | Unusable:
+    """The body of a meter's row."""
+    return body if isinstance(body, bytes) and _body_crc((name,), body) == crc else Unusable("damaged-row")
 
 
 def seal_closure(closure: Closure) -> Sealed:
@@ -62,7 +109,7 @@ def seal_closure(closure: Closure) -> Sealed:
     return _seal(closure, closure.incident_id)
 
 
-def _seal(value: Incident | Summary | Closure, *columns: object) -> Sealed:
+def _seal(value: Incident | Summary | Closure | Escalation, *columns: object) -> Sealed:
     body = msgspec.json.encode(value)
     return FORM, _body_crc(columns, body), body
 
@@ -96,6 +143,8 @@ open_summary: Final = Opener(Summary)
 """Of form, crc, body, revision, id of the incident."""
 open_closure: Final = Opener(Closure)
 """Of form, crc, body, id of the incident."""
+open_escalation: Final = Opener(Escalation)
+"""Of form, crc, body, request, revision, state, severity, id of the incident."""
 
 
 def incident_row(incident: Incident) -> IncidentRow:
@@ -115,11 +164,41 @@ def open_message(
     priority: object, flags: object, crc: object, topic: object, correlation: object, payload: object
 ) -> Message | Unusable:
     """The message of a row; columns of any type are taken, since damage may change them."""
+    return _open_message(priority, flags, crc, topic, correlation, payload, b"")
+
+
+def dead_letter_crc(message: MessageRow, reason: str, queued_s: float, buried_s: float) -> int:
+    """The checksum of a dead letter: over its message's columns, the two times and the reason."""
+    priority, flags, _, topic, correlation, payload = message
+    return _message_crc(priority, flags, topic.encode(), correlation, payload, _burial(reason, queued_s, buried_s))
+
+
+def open_dead_letter(number: int, reason: object, queued_s: object, buried_s: object, *message: object) -> DeadLetter | Unusable:
+    """The dead letter of a row: its number, its reason and times, then the columns of its message."""
+    if not (isinstance(reason, str) and isinstance(queued_s, float) and isinstance(buried_s, float)):
+        return Unusable("damaged-row")
+    priority, flags, crc, topic, correlation, payload = message
+    opened = _open_message(priority, flags, crc, topic, correlation, payload, _burial(reason, queued_s, buried_s))
+    if isinstance(opened, Unusable):
+        return opened
+    return DeadLetter(number=number, message=opened, reason=reason, queued_s=queued_s, buried_s=buried_s)
+
+
+def _burial(reason: str, queued_s: float, buried_s: float) -> bytes:
+    return struct.pack("<dd", queued_s, buried_s) + reason.encode(errors="surrogateescape")
+
+
+def _open_message(
+    priority: object, flags: object, crc: object, topic: object, correlation: object, payload: object, tail: bytes
+) -> Message | Unusable:
     if not (isinstance(priority, int) and isinstance(flags, int) and isinstance(topic, str)):
         return Unusable("damaged-row")
     if not (isinstance(correlation, bytes) and isinstance(payload, bytes)):
         return Unusable("damaged-row")
-    if not 0 <= flags < 16 or crc != _message_crc(priority, flags, topic.encode(errors="surrogateescape"), correlation, payload):
+    encoded = topic.encode(errors="surrogateescape")
+    if not (-(1 << 63) <= priority < 1 << 63 and 0 <= flags < 16):
+        return Unusable("damaged-row")
+    if crc != _message_crc(priority, flags, encoded, correlation, payload, tail):
         return Unusable("damaged-row")
     return Message(
         topic=topic,
@@ -157,7 +236,7 @@ def past_incident(number: int, incident: Incident, closure: Closure) -> PastInci
     )
 
 
-def _message_crc(priority: int, flags: int, topic: bytes, correlation: bytes, payload: bytes) -> int:
+def _message_crc(priority: int, flags: int, topic: bytes, correlation: bytes, payload: bytes, tail: bytes = b"") -> int:
     """CRC-32 over all columns; the lengths come first so that bytes cannot move from one column to the next unnoticed."""
     head = struct.pack("<qiII", priority, flags, len(topic), len(correlation))
-    return zlib.crc32(payload, zlib.crc32(correlation, zlib.crc32(topic, zlib.crc32(head))))
+    return zlib.crc32(tail, zlib.crc32(payload, zlib.crc32(correlation, zlib.crc32(topic, zlib.crc32(head)))))

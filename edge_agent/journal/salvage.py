@@ -2,7 +2,9 @@
 
 Rules: the damaged file is only read. The new file is complete and synced before it gets the name `<journal>.salvage`, and
 that name is the commit point: from there on `finish_swap` can be repeated after any interruption until the new file stands
-in place. Only rows whose checksum is right are carried over. At most two damaged files are kept, the newest.
+in place. Only rows whose checksum is right are carried over; entries of the logs as they stand, because a chain tells by
+itself what is wrong in it. The file may be of any version: a column that it lacks takes its default, a table it lacks is
+empty. At most two damaged files are kept, the newest.
 """
 
 from __future__ import annotations
@@ -11,14 +13,24 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.atomic import fsync_folder
 from edge_agent.errors import StorageError
-from edge_agent.journal.reader import DROP_FIGURES, connect_reader
-from edge_agent.journal.rows import Unusable, open_closure, open_incident, open_message, open_summary
+from edge_agent.journal.drops import DROP_FIGURES
+from edge_agent.journal.reader import connect_reader
+from edge_agent.journal.rows import (
+    Unusable,
+    open_closure,
+    open_dead_letter,
+    open_escalation,
+    open_incident,
+    open_message,
+    open_meter,
+    open_summary,
+)
 from edge_agent.journal.schema import connect_writer, migrate
 from edge_agent.journal.store import suspect_path
 from edge_agent.journal.trouble import DAMAGE_ERRORS, storage_error
@@ -27,13 +39,32 @@ KEPT_ASIDE: Final = 2
 _MAX_PROBES: Final = 200_000
 """Numbers tried one by one between the two readable ends of a table; a second or two."""
 
-_TABLES: Final[dict[str, tuple[str, ...]]] = {
-    "incidents": ("explained", "message", "form", "crc", "body", "state", "revision", "id"),
-    "summaries": ("form", "crc", "body", "revision"),
-    "closures": ("form", "crc", "body"),
-    "outbox": ("queued_s", "priority", "flags", "crc", "topic", "correlation", "payload"),
+_Columns = Mapping[str, str | None]
+
+_TABLES: Final[dict[str, _Columns]] = {
+    "incidents": dict.fromkeys(("explained", "message", "form", "crc", "body", "state", "revision", "id")),
+    "summaries": dict.fromkeys(("form", "crc", "body", "revision")),
+    "closures": dict.fromkeys(("form", "crc", "body")),
+    "escalations": dict.fromkeys(("form", "crc", "body", "request", "revision", "state", "severity")),
+    "outbox": {
+        **dict.fromkeys(("queued_s", "priority", "flags", "crc", "topic", "correlation", "payload")),
+        "since_s": "0.0",
+    },
+    "dead_letters": dict.fromkeys(
+        ("reason", "queued_s", "buried_s", "priority", "flags", "crc", "topic", "correlation", "payload")
+    ),
+    "meters": dict.fromkeys(("crc", "body", "name")),
+    "audit": dict.fromkeys(("hash", "body")),
+    "egress": dict.fromkeys(("hash", "body")),
 }
-"""Each table and its columns after `number`; incidents first, because the checksums of others cover the incident's id."""
+"""Each table and its columns after `number`, with what stands for one that the file lacks, None where it must be there.
+Incidents come first, because the checksums of others cover the incident's id."""
+
+_OF_INCIDENT: Final[dict[str, Callable[..., object]]] = {
+    "summaries": open_summary,
+    "closures": open_closure,
+    "escalations": open_escalation,
+}
 
 
 def salvage(path: str, max_bytes: int, now_s: float) -> dict[str, int]:
@@ -100,7 +131,7 @@ def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
     for table, columns in _TABLES.items():
         marks = ", ".join("?" * (len(columns) + 1))
         insert = f"INSERT OR IGNORE INTO {table} (number, {', '.join(columns)}) VALUES ({marks})"
-        for row in _readable(source, table, columns):
+        for row in _readable(source, table, _selection(source, table, columns)):
             if not isinstance(_read(table, row, target), Unusable):
                 with contextlib.suppress(sqlite3.IntegrityError, UnicodeError):
                     counts[table] += target.execute(insert, row).rowcount
@@ -111,17 +142,36 @@ def _carry_over(path: str, target: sqlite3.Connection) -> dict[str, int]:
     return counts
 
 
+def _selection(source: sqlite3.Connection, table: str, columns: _Columns) -> str:
+    """What to select of a table for its columns; empty if it lacks one that must be there."""
+    try:
+        there = {name for (name,) in source.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    except DAMAGE_ERRORS:
+        # Its definition cannot be read; perhaps it is all there nevertheless.
+        there = set(columns)
+    chosen = [name if name in there else default for name, default in columns.items()]
+    return "" if None in chosen else ", ".join(filter(None, chosen))
+
+
 def _read(table: str, row: tuple[Any, ...], target: sqlite3.Connection) -> object:
-    """The value of a row, or Unusable. Summaries and closures are checked against the incident that was carried over."""
+    """The value of a row, or Unusable. What is of an incident is checked against the one that was carried over."""
     # The columns without a checksum may have any type in a damaged row.
-    if table == "incidents":
-        return open_incident(*row[3:]) if isinstance(row[1], int | None) and isinstance(row[2], int) else Unusable("damaged-row")
-    if table == "outbox":
-        return open_message(*row[2:]) if isinstance(row[1], float) else Unusable("damaged-row")
-    known = target.execute("SELECT id FROM incidents WHERE number = ?", row[:1]).fetchone()
-    if known is None:
-        return Unusable("damaged-row")
-    return open_summary(*row[1:], *known) if table == "summaries" else open_closure(*row[1:], *known)
+    match table:
+        case "incidents":
+            typed = isinstance(row[1], int | None) and isinstance(row[2], int)
+            return open_incident(*row[3:]) if typed else Unusable("damaged-row")
+        case "outbox":
+            typed = isinstance(row[1], float) and isinstance(row[8], float)
+            return open_message(*row[2:8]) if typed else Unusable("damaged-row")
+        case "dead_letters":
+            return open_dead_letter(*row)
+        case "meters":
+            return open_meter(*row[1:])
+        case "audit" | "egress":
+            return row if isinstance(row[1], bytes) and isinstance(row[2], bytes) else Unusable("damaged-row")
+        case _:
+            known = target.execute("SELECT id FROM incidents WHERE number = ?", row[:1]).fetchone()
+            return _OF_INCIDENT[table](*row[1:], *known) if known is not None else Unusable("damaged-row")
 
 
 def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
@@ -131,10 +181,12 @@ def _carry_drops(source: sqlite3.Connection, target: sqlite3.Connection) -> None
         target.executemany("UPDATE drops SET count = ?, bytes = ?, first_s = ?, last_s = ? WHERE reason = ?", rows)
 
 
-def _readable(source: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _readable(source: sqlite3.Connection, table: str, selection: str) -> Iterator[tuple[Any, ...]]:
     """Rows of a damaged table: from its start to the first fault, from its end to the last, then number by number between."""
     # `rowid` and not `number`: in a damaged schema they need not be the same, and the rowid is always an integer.
-    select = f"SELECT rowid, {', '.join(columns)} FROM {table}"
+    if not selection:
+        return
+    select = f"SELECT rowid, {selection} FROM {table}"
     low = -(1 << 63)
     for row in _until_fault(source, f"{select} ORDER BY rowid", ()):
         if row[0] <= low:

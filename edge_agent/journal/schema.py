@@ -22,7 +22,7 @@ PAGE_BYTES: Final = 2048
 Migration: TypeAlias = tuple[str, ...]
 """The statements that lead from one version to the next."""
 
-_REASONS: tuple[DropReason, ...] = (
+_REASONS_1: Final[tuple[DropReason, ...]] = (
     "outbox-full",
     "file-full",
     "too-large",
@@ -31,6 +31,23 @@ _REASONS: tuple[DropReason, ...] = (
     "damaged-file",
     "incident-expired",
 )
+_REASONS_2: Final[tuple[DropReason, ...]] = (
+    "too-old",
+    "write-budget",
+    "buried",
+    "dead-letter-expired",
+    "escalation-expired",
+    "log-shortened",
+)
+_LOG: Final = "(number INTEGER PRIMARY KEY, hash BLOB NOT NULL, body BLOB NOT NULL)"
+
+
+def _drop_rows(reasons: Sequence[DropReason]) -> tuple[str, ...]:
+    """A row for each reason. Their page exists from the start, so that a drop can be counted when no page is left."""
+    return tuple(
+        f"INSERT INTO drops (reason, count, bytes, first_s, last_s) VALUES ('{reason}', 0, 0, 0, 0)" for reason in reasons
+    )
+
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     (
@@ -50,8 +67,25 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         """CREATE TABLE drops (
             number INTEGER PRIMARY KEY, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
             first_s REAL NOT NULL, last_s REAL NOT NULL)""",
-        # Their page exists from the start, so that a drop can be counted when no page is left.
-        *(f"INSERT INTO drops (reason, count, bytes, first_s, last_s) VALUES ('{reason}', 0, 0, 0, 0)" for reason in _REASONS),
+        *_drop_rows(_REASONS_1),
+    ),
+    (
+        # Rows of version 1 begin to age now: how long they waited before is only known by a clock that may have been wrong.
+        "ALTER TABLE outbox ADD COLUMN since_s REAL NOT NULL DEFAULT 0",
+        """CREATE TABLE escalations (
+            number INTEGER PRIMARY KEY, request TEXT NOT NULL, revision INTEGER NOT NULL, state INTEGER NOT NULL,
+            severity REAL NOT NULL, form INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
+        "CREATE INDEX escalations_pending ON escalations (severity DESC, number) WHERE state < 2",
+        "CREATE INDEX escalations_by_request ON escalations (request)",
+        """CREATE TABLE meters (
+            number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
+        f"CREATE TABLE audit {_LOG}",
+        f"CREATE TABLE egress {_LOG}",
+        """CREATE TABLE dead_letters (
+            number INTEGER PRIMARY KEY, queued_s REAL NOT NULL, buried_s REAL NOT NULL, reason TEXT NOT NULL,
+            priority INTEGER NOT NULL, flags INTEGER NOT NULL, crc INTEGER NOT NULL,
+            topic TEXT NOT NULL, correlation BLOB NOT NULL, payload BLOB NOT NULL)""",
+        *_drop_rows(_REASONS_2),
     ),
 )
 

@@ -22,7 +22,8 @@ Operation: TypeAlias = Callable[[Operations], object]
 
 _ROUNDS: Final = 8
 """How often room is made for one group: each round frees a 32nd of the file."""
-_SLICE: Final = 256
+_FIRST_SLICE: Final = 16
+"""Rows deleted at once at first; each further slice is twice as large."""
 
 
 class Store:
@@ -70,12 +71,14 @@ class Store:
 
     def _commit(self, group: Sequence[Operation]) -> list[object]:
         self._db.execute("BEGIN IMMEDIATE")
-        self._operations.move_messages(self._overtaken)
+        self._operations.outbox.move(self._overtaken)
         deleted = self._ledger.to_delete()
-        self._operations.delete_messages(deleted)
+        self._operations.outbox.delete(deleted)
         results = [operation(self._operations) for operation in group]
+        self._operations.finish()
         self._db.execute("COMMIT")
         self._overtaken = self._ledger.commit(deleted)
+        self._operations.drops.commit()
         self.commits += 1
         self.operations += len(group)
         return results
@@ -95,6 +98,7 @@ class Store:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         self._ledger.rollback()
+        self._operations.drops.rollback()
 
     def _failed(self, group: Sequence[Operation], error: sqlite3.Error | ValueError | OverflowError) -> list[object]:
         damage = not isinstance(error, OverflowError) and is_damage(error)
@@ -123,18 +127,21 @@ class Store:
             if limit - int(self._db.execute("PRAGMA page_count").fetchone()[0]) + before > limit // 2:
                 return False
             target = before + max(8, limit // 32)
-            while self._free_pages() < target and self._delete_slice():
-                pass
+            count = _FIRST_SLICE
+            while self._free_pages() < target and self._delete_slice(count):
+                count *= 2
             return self._free_pages() > before
         except DAMAGE_ERRORS:
             self._rollback()
             return False
 
-    def _delete_slice(self) -> bool:
+    def _delete_slice(self, count: int) -> bool:
         self._db.execute("BEGIN IMMEDIATE")
-        gone = self._operations.drop_incidents(_SLICE) or self._operations.drop_messages(_SLICE, "file-full")
+        gone = self._operations.drop_incidents(count) or self._operations.outbox.give_up(count, "file-full")
+        self._operations.finish()
         self._db.execute("COMMIT")
         self._ledger.commit([])
+        self._operations.drops.commit()
         return gone > 0
 
     def _free_pages(self) -> int:

@@ -48,10 +48,10 @@ def deliver(journal: Journal, fd: int, seed: int) -> None:
     after = 0
     while True:
         taken = journal.outbox(after, 20)
-        for number, sent in taken:
-            after = number
-            say(fd, f"{sent.topic}")
-        journal.delivered([number for number, _ in taken])
+        for queued in taken:
+            after = queued.number
+            say(fd, f"{queued.message.topic}")
+        journal.delivered([queued.number for queued in taken])
         threading.Event().wait(rng.uniform(0, 0.02))
 
 

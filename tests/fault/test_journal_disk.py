@@ -120,9 +120,9 @@ def test_delivered_messages_are_not_handed_out_again_while_they_cannot_be_delete
     with open_journal(path, SETTINGS) as journal:
         journal.record([incident(1)], [message(f"t/{n}") for n in range(30)])
         blocker = _write_lock(path)
-        numbers = [n for n, _ in journal.outbox(0, 20)]
+        numbers = [q.number for q in journal.outbox(0, 20)]
         journal.delivered(numbers)
-        assert [m.topic for _, m in journal.outbox(0, 5)] == [f"t/{n}" for n in range(20, 25)]
+        assert [q.message.topic for q in journal.outbox(0, 5)] == [f"t/{n}" for n in range(20, 25)]
         blocker.close()
         journal.record_summary(summary(1), [])
         eventually(lambda: journal.counts().outbox == 10)

@@ -86,10 +86,10 @@ class JournalMachine(RuleBasedStateMachine):
     def take(self, limit: int) -> None:
         got = self.journal.outbox(self.after, limit)
         if got:
-            self.after = got[-1][0]
-            self.taken += got
-        for _, sent in got:
-            self.handed_out.append(next(m for m in self.queue if m == sent))
+            self.after = got[-1].number
+            self.taken += [(queued.number, queued.message) for queued in got]
+        for queued in got:
+            self.handed_out.append(next(m for m in self.queue if m == queued.message))
 
     @precondition(lambda self: self.taken)
     @rule(count=st.integers(1, 5))
@@ -140,9 +140,9 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def everything_that_waits_in_order(self) -> None:
         got = self.journal.outbox(0, 1000)
-        assert [m for _, m in got] == self.queue
+        assert [queued.message for queued in got] == self.queue
         self.handed_out = list(self.queue)
-        numbers = [number for number, _ in got]
+        numbers = [queued.number for queued in got]
         assert numbers == sorted(set(numbers))
 
 

@@ -118,8 +118,8 @@ class Workload:
             taken = self._journal.outbox(after, 10)
             if not taken:
                 continue
-            after = taken[-1][0]
-            sent = [(number, key_of(one)) for number, one in taken if dice.random() < 0.8]
+            after = taken[-1].number
+            sent = [(queued.number, key_of(queued.message)) for queued in taken if dice.random() < 0.8]
             say("? delivered " + " ".join(key for _, key in sent))
             self._journal.delivered([number for number, _ in sent])
 

@@ -48,7 +48,7 @@ def test_what_was_recorded_is_there_after_reopening(path: Path) -> None:
         journal.record_summary(summary(2, revision=4), [message("c", "3")])
     with open_journal(path) as journal:
         assert not journal.opening.created
-        assert journal.opening.version_before == 1
+        assert journal.opening.version_before == 2
         assert [s.incident for s in journal.incidents(10)] == [second, first]
         assert journal.open_incidents() == [first]
         assert journal.to_explain(10) == [first]
@@ -187,14 +187,14 @@ def test_outbox_is_read_in_order_from_a_number(path: Path) -> None:
     with open_journal(path) as journal:
         journal.record([], [message(f"t/{n}") for n in range(5)])
         first = journal.outbox(0, 2)
-        assert [m.topic for _, m in first] == ["t/0", "t/1"]
-        assert [m.topic for _, m in journal.outbox(first[-1][0], 10)] == ["t/2", "t/3", "t/4"]
+        assert [q.message.topic for q in first] == ["t/0", "t/1"]
+        assert [q.message.topic for q in journal.outbox(first[-1].number, 10)] == ["t/2", "t/3", "t/4"]
 
 
 def test_delivered_messages_go_and_never_come_back(path: Path) -> None:
     with open_journal(path) as journal:
         journal.record([], [message(f"t/{n}") for n in range(5)])
-        numbers = [n for n, _ in journal.outbox(0, 3)]
+        numbers = [q.number for q in journal.outbox(0, 3)]
         journal.delivered(numbers)
         assert [m.topic for m in waiting(journal)] == ["t/3", "t/4"]
         eventually(lambda: journal.counts().outbox == 2)
@@ -205,7 +205,7 @@ def test_delivered_messages_go_and_never_come_back(path: Path) -> None:
 def test_closing_takes_delivered_messages_out(path: Path) -> None:
     with open_journal(path) as journal:
         journal.record([], [message("t")])
-        journal.delivered([n for n, _ in journal.outbox(0, 1)])
+        journal.delivered([q.number for q in journal.outbox(0, 1)])
     with open_journal(path) as journal:
         assert waiting(journal) == []
 
@@ -213,11 +213,12 @@ def test_closing_takes_delivered_messages_out(path: Path) -> None:
 def test_numbers_grow_after_the_outbox_was_empty(path: Path) -> None:
     with open_journal(path) as journal:
         journal.record([], [message("a")])
-        [(number, _)] = journal.outbox(0, 10)
+        [queued] = journal.outbox(0, 10)
+        number = queued.number
         journal.delivered([number])
         eventually(lambda: journal.counts().outbox == 0)
         journal.record([], [message("b")])
-        assert [m.topic for _, m in journal.outbox(number, 10)] == ["b"]
+        assert [q.message.topic for q in journal.outbox(number, 10)] == ["b"]
 
 
 def test_delivering_unknown_numbers_does_nothing(path: Path) -> None:
@@ -249,11 +250,12 @@ def test_message_that_was_handed_out_is_not_replaced(path: Path) -> None:
     """Its acknowledgement would take the new content for delivered."""
     with open_journal(path) as journal:
         journal.record([], [message("s", "1", supersedes=True)])
-        [(number, _)] = journal.outbox(0, 1)
+        [queued] = journal.outbox(0, 1)
+        number = queued.number
         journal.record([], [message("s", "2", supersedes=True)])
         journal.delivered([number])
         assert [m.payload for m in waiting(journal)] == [b"2"]
-        assert [m.payload for _, m in journal.outbox(number, 10)] == [b"2"]
+        assert [q.message.payload for q in journal.outbox(number, 10)] == [b"2"]
 
 
 def test_new_content_is_delivered_even_if_the_old_was_read_while_it_was_replaced(path: Path) -> None:
@@ -263,13 +265,13 @@ def test_new_content_is_delivered_even_if_the_old_was_read_while_it_was_replaced
 
         def read_during_the_transaction(operations: Operations) -> None:
             operations.record([], [message_row(message("s", "2", supersedes=True))])
-            taken.extend(n for n, _ in journal.outbox(0, 10))
+            taken.extend(q.number for q in journal.outbox(0, 10))
 
         journal._wait(journal._committer.submit(read_during_the_transaction, "critical"))
         assert taken
         journal.delivered(taken)
         eventually(lambda: journal.counts().outbox == 1)
-        assert [m.payload for _, m in journal.outbox(taken[-1], 10)] == [b"2"]
+        assert [q.message.payload for q in journal.outbox(taken[-1], 10)] == [b"2"]
 
 
 def test_age_of_the_oldest_message_survives_a_clock_that_jumps_back(path: Path) -> None:
@@ -349,7 +351,7 @@ def test_unexplained_and_undelivered_incidents_are_not_removed(path: Path) -> No
         ids = {s.incident.id for s in journal.incidents(1000)}
         assert {"i-000000", "i-000003", "i-000149"} <= ids
         assert "i-000001" not in ids
-        journal.delivered([n for n, _ in journal.outbox(0, 10)])
+        journal.delivered([q.number for q in journal.outbox(0, 10)])
         journal.record_summary(summary(0), [])
         store_history(journal, range(150, 160))
         ids = {s.incident.id for s in journal.incidents(1000)}
@@ -406,7 +408,7 @@ def test_full_of_what_must_stay_is_an_error_and_the_journal_goes_on(path: Path) 
 def test_text_that_cannot_be_stored_fails_alone(path: Path) -> None:
     with open_journal(path) as journal:
         with pytest.raises(StorageError, match="cannot be stored"):
-            journal._wait(journal._committer.submit(lambda o: o.count_drop("too-large", 1 << 70, 0), "critical"))
+            journal._wait(journal._committer.submit(lambda o: o.drops.count("too-large", 1 << 70, 0), "critical"))
         journal.record([], [message("fine")])
         assert len(waiting(journal)) == 1
 

@@ -52,7 +52,7 @@ def reader(journal: Journal, heard: Heard) -> Iterator[Reader]:
 
 
 def test_reads_beside_the_writer(reader: Reader, journal: Journal, heard: Heard) -> None:
-    assert [m.topic for _, m in reader.messages(0, 10)] == ["t"]
+    assert [q.message.topic for q in reader.messages(0, 10)] == ["t"]
     assert reader.unexplained() == len(reader.to_explain(10)) == 5
     assert len(reader.open_incidents()) == 3
     journal.record([incident(9)], [])

@@ -19,7 +19,7 @@ from edge_agent.journal.rows import (
     open_summary,
     past_incident,
     seal_closure,
-    seal_summary,
+    summary_row,
     supersedes,
 )
 from edge_agent.values import Message
@@ -29,7 +29,7 @@ from tests.journals import anomaly, closure, incident, message, summary
 def test_incident_summary_and_closure_come_back() -> None:
     row = incident_row(incident(1, 3, "closed", b"\0\xff" * 16))
     assert open_incident(*row.sealed, row.state, row.revision, row.id) == incident(1, 3, "closed", b"\0\xff" * 16)
-    assert open_summary(*seal_summary(summary(2)), 1, "i-000002") == summary(2)
+    assert open_summary(*summary_row(summary(2)).sealed, 1, "i-000002") == summary(2)
     assert open_closure(*seal_closure(closure(2)), "i-000002") == closure(2)
 
 
@@ -57,7 +57,7 @@ def test_body_of_another_type_is_damaged() -> None:
 @given(bit=st.integers(min_value=0))
 @settings(max_examples=200)
 def test_any_flipped_bit_of_a_body_is_found(bit: int) -> None:
-    form, crc, body = seal_summary(summary(1))
+    form, crc, body = summary_row(summary(1)).sealed
     changed = bytearray(body)
     changed[bit // 8 % len(body)] ^= 1 << bit % 8
     assert open_summary(form, crc, bytes(changed), 1, "i-000001") == Unusable("damaged-row")

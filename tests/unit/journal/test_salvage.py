@@ -32,10 +32,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def found(counts: dict[str, int]) -> dict[str, int]:
+    """The tables of which anything was carried over."""
+    return {table: count for table, count in counts.items() if count}
+
+
 def test_whole_file_is_carried_over_whole(path: Path) -> None:
     before = path.read_bytes()
     counts = salvage(str(path), SETTINGS.max_bytes, 5.0)
-    assert counts == {"incidents": 40, "summaries": 10, "closures": 1, "outbox": 99}
+    assert found(counts) == {"incidents": 40, "summaries": 10, "closures": 1, "outbox": 99}
     assert path.read_bytes() == before
     aside = finish_swap(str(path))
     assert Path(aside).read_bytes() == before
@@ -77,7 +82,7 @@ def test_rows_with_a_wrong_checksum_are_left(path: Path) -> None:
     db.close()
     counts = salvage(str(path), 4 << 20, 5.0)
     # Incident 5 had a summary, which means nothing without it.
-    assert counts == {"incidents": 39, "summaries": 9, "closures": 1, "outbox": 98}
+    assert found(counts) == {"incidents": 39, "summaries": 9, "closures": 1, "outbox": 98}
 
 
 def change_schema(path: Path, old: str, new: bytes) -> None:
@@ -94,7 +99,7 @@ def test_rows_are_found_when_their_key_lost_its_name(path: Path) -> None:
 
 def test_definition_that_is_no_text_any_more_costs_what_it_defines(path: Path) -> None:
     change_schema(path, "CREATE TABLE closures", b"CR\xccATE TABLE closures")
-    assert salvage(str(path), 4 << 20, 5.0).keys() == {"incidents", "summaries", "closures", "outbox"}
+    assert found(salvage(str(path), 4 << 20, 5.0)).keys() >= {"incidents", "summaries", "outbox"}
     finish_swap(str(path))
     with open_journal(path) as journal:
         assert not journal.opening.damage

@@ -78,10 +78,10 @@ def test_migrations_run_in_order_once_and_keep_rows(version_1: Path) -> None:
     assert report.version_before == 1
     assert not report.damage
     assert db.execute("SELECT extra, topic FROM outbox").fetchall() == [(7, "edge/gateway-1/summary")]
-    assert db.execute("PRAGMA user_version").fetchone() == (3,)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(later),)
     db.close()
     db, report = open_database(str(version_1), 1 << 20, SetClock(), later)
-    assert report.version_before == 3
+    assert report.version_before == len(later)
     assert not report.damage
     db.close()
 
@@ -105,7 +105,7 @@ def test_failed_migration_leaves_the_version_before(tmp_path: Path) -> None:
     broken = (*MIGRATIONS, ("CREATE TABLE more (number INTEGER PRIMARY KEY)", "CREATE TABLE more (number INTEGER PRIMARY KEY)"))
     with pytest.raises(sqlite3.OperationalError):
         migrate(db, broken)
-    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert shape(db) == before
     db.close()
 

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
 from edge_agent.journal.ledger import Ledger
-from edge_agent.journal.operations import Limits, Operations
+from edge_agent.journal.limits import limits_of
+from edge_agent.journal.operations import Operations
 from edge_agent.journal.rows import message_row
 from edge_agent.journal.schema import connect_writer, migrate
 from edge_agent.journal.store import Operation, Store, suspect_path
 from tests.journals import SetClock, message
+
+SETTINGS = JournalSettings(max_bytes=1 << 20, max_outbox=100_000, keep_incidents=100)
 
 
 class Open:
@@ -26,9 +30,7 @@ class Open:
         migrate(self.db)
         self.ledger = Ledger()
         self.ledger.load(self.db)
-        self.store = Store(
-            str(path), self.db, self.ledger, Operations(self.db, self.ledger, Limits(100_000, 100, 1 << 17), SetClock())
-        )
+        self.store = Store(str(path), self.db, self.ledger, Operations(self.db, self.ledger, limits_of(SETTINGS), SetClock()))
 
     def topics(self) -> list[str]:
         db = sqlite3.connect(self.path)
@@ -57,7 +59,7 @@ def queue(topic: str, text: str = "") -> Operation:
 
 def fail(operations: Operations) -> object:
     operations.record([], [message_row(message("half"))])
-    operations.count_drop("too-large", 1 << 80, 0)
+    operations.drops.count("too-large", 1 << 80, 0)
     return None
 
 

@@ -15,6 +15,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.pipeline import Screened, Screener
 from edge_agent.values import Arrival, Closure
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from tests.journals import waiting
 from tests.unit.workers.parts import START_S, TOPICS, MemoryLink, RefusingJournal, StepClock, new_core, open_journal, readings
 
 
@@ -71,7 +72,7 @@ def test_a_spike_is_journalled_with_its_messages_before_it_is_acknowledged(bench
     assert durable == [1]
     assert bench.wakes.explain.is_set()
     assert bench.wakes.deliver.is_set()
-    messages = [message for _, message in bench.journal.outbox(0, 100)]
+    messages = [queued.message for queued in bench.journal.outbox(0, 100)]
     assert {message.topic for message in messages} == {TOPICS.anomaly("pump/level"), TOPICS.incident(incident_id)}
     anomaly = json.loads(next(m.payload for m in messages if m.topic == TOPICS.anomaly("pump/level")))
     assert (anomaly["stream"], anomaly["kind"], anomaly["observed"]) == ("pump/level", "spike", 500.0)
@@ -165,7 +166,7 @@ def test_an_operators_closing_is_durable_when_it_is_answered(bench: Bench) -> No
     assert stored is not None
     assert stored.incident.state == "closed"
     assert stored.closure == closure
-    cleared = [message for _, message in bench.journal.outbox(0, 100) if message.topic == TOPICS.incident(incident_id)]
+    cleared = [message for message in waiting(bench.journal) if message.topic == TOPICS.incident(incident_id)]
     assert (cleared[-1].payload, cleared[-1].retain) == (b"", True)
 
 
@@ -190,7 +191,7 @@ def heard_for(bench: Bench, seconds: int) -> None:
 
 
 def silences(bench: Bench) -> list[str]:
-    kinds = [json.loads(message.payload)["kind"] for _, message in bench.journal.outbox(0, 100) if "/anomaly/" in message.topic]
+    kinds = [json.loads(message.payload)["kind"] for message in waiting(bench.journal) if "/anomaly/" in message.topic]
     return [kind for kind in kinds if kind == "silence"]
 
 

@@ -1,0 +1,132 @@
+"""The outbox as a transaction changes it: queue, replace, delete, give up, bury.
+
+Rules: runs on the writer thread, inside a transaction; whatever goes without having been delivered is counted in `drops`,
+the lowest priority first and of that the oldest; the newest report of drops never goes. No statement here searches the
+outbox: the numbers come from the ledger.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from edge_agent.clock import Clock
+from edge_agent.journal.drops import Drops
+from edge_agent.journal.ledger import REPORT_PRIORITY, Ledger
+from edge_agent.journal.limits import Limits
+from edge_agent.journal.records import DropReason
+from edge_agent.journal.rows import MessageRow, dead_letter_crc, message_bytes, supersedes
+
+_BYTES: Final = "length(CAST(topic AS BLOB)) + length(correlation) + length(payload)"
+_ADD: Final = """
+    INSERT INTO outbox (number, queued_s, since_s, priority, flags, crc, topic, correlation, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_CHANGE: Final = """
+    UPDATE outbox SET since_s = ?, priority = ?, flags = ?, crc = ?, correlation = ?, payload = ?
+    WHERE number = ? AND topic = ?"""
+_DELETE: Final = f"DELETE FROM outbox WHERE number = ? RETURNING topic, CAST(priority AS INTEGER), {_BYTES}"
+_BURY: Final = """
+    INSERT INTO dead_letters (queued_s, buried_s, reason, priority, flags, crc, topic, correlation, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+class Outbox:
+    """The statements about messages of one writing connection."""
+
+    def __init__(self, db: sqlite3.Connection, ledger: Ledger, drops: Drops, limits: Limits, clock: Clock) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._drops = drops
+        self._limits = limits
+        self._clock = clock
+
+    def queue(self, messages: Sequence[MessageRow]) -> int:
+        """Queue messages; returns the highest number among them, 0 for none."""
+        last = 0
+        for message in messages:
+            size = message_bytes(message)
+            if size > self._limits.max_message_bytes:
+                self._drops.count("too-large", 1, size)
+            else:
+                last = max(last, self._replace(message, size) or self._append(message, size))
+        return last
+
+    def delete(self, numbers: Iterable[int]) -> tuple[int, int]:
+        """Delete messages; returns how many there were and their bytes."""
+        count = total = 0
+        for number in numbers:
+            for topic, priority, size in self._db.execute(_DELETE, (number,)).fetchall():
+                self._ledger.removed(number, topic, priority, size)
+                count, total = count + 1, total + size
+        return count, total
+
+    def move(self, numbers: Iterable[int]) -> None:
+        """Give messages new numbers at the end of the outbox."""
+        for number in numbers:
+            rows = self._db.execute("SELECT topic, CAST(priority AS INTEGER) FROM outbox WHERE number = ?", (number,)).fetchall()
+            for topic, priority in rows:
+                moved = self._ledger.moved(number, topic, priority)
+                self._db.execute("UPDATE outbox SET number = ? WHERE number = ?", (moved, number))
+
+    def give_up(self, count: int, reason: DropReason) -> int:
+        """Give up messages, the lowest priority first and the oldest of it; returns how many."""
+        dropped, size = self.delete(self._ledger.victims(count))
+        self._drops.count(reason, dropped, size)
+        return dropped
+
+    def keep_cap(self) -> None:
+        """Give up what is beyond the limit by count, and a little more, so that this is done once for many."""
+        excess = self._ledger.messages - self._limits.max_outbox
+        if excess > 0:
+            self.give_up(excess + self._limits.outbox_slack, "outbox-full")
+
+    def bury(self, number: int, reason: str) -> bool:
+        """Move a message to the dead letters; False if it is not there. The report of drops itself is buried uncounted."""
+        rows = self._db.execute(
+            "SELECT CAST(queued_s AS REAL), priority, flags, crc, topic, correlation, payload FROM outbox WHERE number = ?",
+            (number,),
+        ).fetchall()
+        if not rows:
+            return False
+        queued_s, *message = rows[0]
+        now_s = self._clock.now_s()
+        row: MessageRow = (*message,)
+        self._db.execute(_BURY, (queued_s, now_s, reason, *row[:2], dead_letter_crc(row, reason, queued_s, now_s), *row[3:]))
+        self._ledger.dead_letters += 1
+        count, size = self.delete([number])
+        if row[0] < REPORT_PRIORITY:
+            self._drops.count("buried", count, size)
+        self.expire_dead_letters(self._ledger.dead_letters - self._limits.keep_dead_letters)
+        return True
+
+    def expire_dead_letters(self, count: int) -> int:
+        """Remove the oldest dead letters; returns how many."""
+        if count <= 0:
+            return 0
+        sizes = self._db.execute(
+            "DELETE FROM dead_letters WHERE number IN (SELECT number FROM dead_letters ORDER BY number LIMIT ?)"
+            f" RETURNING {_BYTES}",
+            (count,),
+        ).fetchall()
+        self._ledger.dead_letters -= len(sizes)
+        self._drops.count("dead-letter-expired", len(sizes), sum(size for (size,) in sizes))
+        return len(sizes)
+
+    def _append(self, message: MessageRow, size: int) -> int:
+        number = self._ledger.added(message[3], message[0], message[1], size)
+        self._db.execute(_ADD, (number, self._clock.now_s(), 0.0, *message))
+        return number
+
+    def _replace(self, message: MessageRow, size: int) -> int | None:
+        """Put a message in the place of the one that waits on its topic; None if none does."""
+        priority, flags, crc, topic, correlation, payload = message
+        number = self._ledger.latest(topic) if supersedes(flags) else None
+        if number is None:
+            return None
+        old = self._db.execute(f"SELECT CAST(priority AS INTEGER), {_BYTES} FROM outbox WHERE number = ?", (number,)).fetchone()
+        changed = (0.0, priority, flags, crc, correlation, payload, number, topic)
+        if old is None or not self._db.execute(_CHANGE, changed).rowcount:
+            return None
+        self._ledger.replaced(number, old[0], priority, size - old[1])
+        return number
