@@ -108,7 +108,8 @@ class DeliverWorker:
             if not rows:
                 self._more = False
                 return sent
-            for number, message in rows:
+            for queued in rows:
+                number, message = queued.number, queued.message
                 if number not in under_way:
                     # What another connection takes waits for the next step, which begins with the oldest again.
                     token = self._link.publish(message) if self._link.session == self._session else None

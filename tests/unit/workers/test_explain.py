@@ -107,7 +107,7 @@ def test_the_writers_sentence_is_journalled_and_queued_on_both_topics(journal: J
     (summary,) = bench.explain(spike())
     assert (summary.route, summary.release, summary.reasons) == ("writer", "test-1", ())
     assert "rose sharply to 7.25 mm/s" in summary.text
-    messages = [message for _, message in journal.outbox(0, 10)]
+    messages = [queued.message for queued in journal.outbox(0, 10)]
     assert [message.topic for message in messages] == [TOPICS.summary, TOPICS.summary_of("pump-3-1")]
     assert json.loads(messages[0].payload)["text"] == summary.text
     assert bench.deliver.is_set()
