@@ -29,7 +29,7 @@ MAX_TOKENS_TOLD = 10_000_000
 MAX_COMPLAINT = 500
 """Characters of an error's text that are looked at: some servers quote the whole request after what they say."""
 _SIMPLER: Mapping[Format, Format] = {"json_schema": "json_object", "json_object": "plain"}
-_FORMAT_WORDS = ("response_format", "json_schema", "json schema", "json_object", "grammar", "structured output")
+_FORMAT_WORDS = ("response_format", "schema", "json_object", "grammar", "structured output", "prefixitems", "pattern", "regex")
 _COMPLAINTS = frozenset({400, 404, 422, 500, 501})
 """Statuses with which servers say that they do not take a part of a request."""
 _TRY_LATER = frozenset({408, 409, 425, 429})
@@ -43,6 +43,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """What of the interface is used."""
 
     format: Format = "json_schema"
+    patterns: bool = True
+    """Whether a schema holds each wording to the pattern of its chunk."""
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     temperature: bool = True
 
@@ -85,7 +87,8 @@ def body_of(question: Question, settings: OpenAiSettings, dialect: Dialect) -> b
     if dialect.temperature:
         request["temperature"] = 0
     if dialect.format == "json_schema":
-        schema = {"name": "sentences", "strict": True, "schema": answer_schema(len(question.chunks))}
+        patterns = [chunk.pattern for chunk in question.chunks] if dialect.patterns else ()
+        schema = {"name": "sentences", "strict": True, "schema": answer_schema(len(question.chunks), patterns)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif dialect.format == "json_object":
         request["response_format"] = {"type": "json_object"}
@@ -100,11 +103,11 @@ def money_of(settings: OpenAiSettings, prompt_tokens: int, answer_tokens: int) -
 def read_problem(body: bytes) -> Problem:
     """What a server says about an error, in whichever of the usual shapes."""
     try:
-        document = msgspec.json.decode(body)
+        found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Problem(text=body.decode("utf-8", "replace"))
-    if isinstance(document, dict):
-        error = document.get("error", document)
+    if isinstance(found, dict):
+        error = found.get("error", found)
         if isinstance(error, dict):
             text = error.get("message") or error.get("detail")
             return Problem(
@@ -125,7 +128,11 @@ def simpler(dialect: Dialect, settings: OpenAiSettings, status: int, problem: Pr
         return replace(dialect, limit="max_completion_tokens")
     if dialect.temperature and (problem.parameter == "temperature" or ("temperature" in text and "support" in text)):
         return replace(dialect, temperature=False)
-    if settings.answer_format == "auto" and dialect.format in _SIMPLER and any(word in text for word in _FORMAT_WORDS):
+    if not any(word in text for word in _FORMAT_WORDS):
+        return None
+    if dialect.format == "json_schema" and dialect.patterns:
+        return replace(dialect, patterns=False)
+    if settings.answer_format == "auto" and dialect.format in _SIMPLER:
         return replace(dialect, format=_SIMPLER[dialect.format])
     return None
 
@@ -166,13 +173,13 @@ def read_completion(body: bytes) -> Completion:
     BackendRefusalError where the model gave none: `answer-cut`, `content-filter`, `model-refused`, `answer-empty`.
     """
     try:
-        document = msgspec.json.decode(body)
+        found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TryLaterError("bad-answer", "the answer is not JSON") from error
-    choices = document.get("choices") if isinstance(document, dict) else None
+    choices = found.get("choices") if isinstance(found, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(document, dict) or not isinstance(choice, dict) or not isinstance(message, dict):
+    if not isinstance(found, dict) or not isinstance(choice, dict) or not isinstance(message, dict):
         raise TryLaterError("bad-answer", "the answer is JSON but no chat completion")
     finish = choice.get("finish_reason")
     if finish == "length":
@@ -186,11 +193,11 @@ def read_completion(body: bytes) -> Completion:
         raise TryLaterError("bad-answer", "the content of the answer is no text")
     if not text or not text.strip():
         raise BackendRefusalError("answer-empty", "the model said nothing")
-    usage = document.get("usage")
+    usage = found.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Completion(
         text=text,
-        model=_word(document.get("model")),
+        model=_word(found.get("model")),
         prompt_tokens=_count(counts.get("prompt_tokens")),
         answer_tokens=_count(counts.get("completion_tokens")),
     )

@@ -23,7 +23,7 @@ from edge_agent.escalate.state import Moment
 BREAKER, BACKOFF, BUDGET = "escalation-breaker", "escalation-backoff", "escalation-budget"
 """Names of the meters."""
 
-NOTHING_LEFT: Final = frozenset({"connection", "tls", "folder", "journal"})
+NOTHING_LEFT: Final = frozenset({"connection", "credentials", "tls", "folder", "journal"})
 """Reasons of a failure before anything was sent: what was set aside is given back whole, or an outage would use up the day."""
 
 FORMAT_UNSUPPORTED: Final = "format-unsupported"

@@ -7,13 +7,12 @@ Rules:
 * Nothing is done that was not asked for: no redirect is followed, nothing is repeated, no proxy of the environment is used, no
   cookie is kept, nothing compressed is unpacked, no connection is kept for the next exchange.
 * Certificates and keys are read anew for each connection. Without TLS only this machine is spoken to, unless allowed.
-* One owner; `post` blocks. What goes wrong on the way is a TryLaterError with one of the reasons `connection`, `credentials`,
-  `timeout`, `tls`, `reset`, `too-long`, `bad-answer`.
+* One owner; `post` blocks. What goes wrong is a TryLaterError. Its reason says whether anything left the device: not with
+  `connection`, `credentials` and `tls`; perhaps with `timeout`, `reset`, `tls-alert`, `too-long` and `bad-answer`.
 """
 
 from __future__ import annotations
 
-import errno
 import http.client
 import io
 import logging
@@ -44,7 +43,6 @@ MAX_HEAD_BYTES = 32_768
 MAX_PROBLEM_BYTES = 8_192
 """Kept of the body of an answer that is not 200: it only says why."""
 _PORTION_BYTES = 16_384
-_CLOSED = {errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN}
 
 
 class HttpAnswer(Struct, frozen=True, kw_only=True):
@@ -88,17 +86,15 @@ class HttpClient:
         deadline = _Deadline(self._clock, self._limits.timeout_s)
         kind = HTTPSConnection if self._endpoint.scheme == "https" else HTTPConnection
         connection = kind(self._endpoint.host, self._endpoint.port)
+        wire = self._reached(deadline)
         try:
-            raw = self._connected(deadline)
-            wire = _Wire(raw, deadline, self._limits.max_answer_bytes + MAX_HEAD_BYTES)
             # It has what is used of a socket: `sendall`, `makefile`, `settimeout`, `close`.
             connection.sock = cast(Any, wire)
-            connection.sock = cast(Any, self._encrypted(wire, deadline))
             _send(connection, target, headers, body)
             with connection.getresponse() as response:
                 return _receive(response, self._limits.max_answer_bytes)
         except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise self._later(error) from error
+            raise self._unanswered(error) from error
         finally:
             connection.close()
 
@@ -112,6 +108,21 @@ class HttpClient:
         _send(connection, target, headers, body)
         return bytes(caught.data).partition(b"\r\n\r\n")[0].decode("latin-1")
 
+    def _reached(self, deadline: _Deadline) -> _Wire:
+        """A connection on which nothing was said yet. Whatever fails until then is told apart: nothing has left."""
+        raw = self._connected(deadline)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._endpoint.scheme == "https":
+                raw = self._encrypted(raw, deadline)
+        except (OSError, ValueError) as error:
+            raw.close()
+            raise self._unreached(error) from error
+        except BaseException:
+            raw.close()
+            raise
+        return _Wire(raw, deadline, self._limits.max_answer_bytes + MAX_HEAD_BYTES)
+
     def _connected(self, deadline: _Deadline) -> socket.socket:
         """A connection to the first of the host's addresses that takes one."""
         error: OSError = OSError("the name has no address")
@@ -122,16 +133,12 @@ class HttpClient:
             try:
                 raw.settimeout(min(self._limits.connect_timeout_s, deadline.left_s()))
                 raw.connect(address)
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as problem:
                 raw.close()
                 error = problem
-            except BaseException:
-                raw.close()
-                raise
             else:
                 return raw
-        raise TryLaterError("timeout" if isinstance(error, TimeoutError) else "connection", f"{self._where}: {_plain(error)}")
+        raise self._unreached(error) from error
 
     def _addresses(self, deadline: _Deadline) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
         """Where the host is. No system call looks up a name within a time, so that a thread of its own does; one at a time."""
@@ -140,44 +147,45 @@ class HttpClient:
             self._lookup.start()
         self._lookup.join(deadline.left_s())
         if self._lookup.is_alive():
-            raise TryLaterError("timeout", f"nobody says where {self._endpoint.host} is")
+            raise TryLaterError("connection", f"nobody says where {self._endpoint.host} is")
         lookup, self._lookup = self._lookup, None
         if lookup.error is not None:
             raise TryLaterError("connection", f"{self._endpoint.host} is not found: {_plain(lookup.error)}")
         return lookup.found
 
-    def _encrypted(self, wire: _Wire, deadline: _Deadline) -> _Wire:
-        if self._endpoint.scheme == "http":
-            return wire
+    def _encrypted(self, raw: socket.socket, deadline: _Deadline) -> socket.socket:
         try:
             context = tls_context(self._tls)
         except (OSError, ValueError) as error:
             raise TryLaterError("credentials", f"a certificate or its key cannot be read: {_plain(error)}") from error
-        wire.raw.settimeout(deadline.left_s())
+        raw.settimeout(deadline.left_s())
         # A handshake is bounded as a whole by the socket's timeout.
-        return wire.over(context.wrap_socket(wire.raw, server_hostname=self._endpoint.host.rstrip(".")))
+        return context.wrap_socket(raw, server_hostname=self._endpoint.host.rstrip("."))
 
     @property
     def _where(self) -> str:
         return f"{self._endpoint.host} port {self._endpoint.port}"
 
-    def _later(self, error: Exception) -> TryLaterError:
-        """What went wrong, under its stable reason."""
+    def _unreached(self, error: OSError | ValueError) -> TryLaterError:
+        """What went wrong before anything was said, under its stable reason."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return TryLaterError("tls", _what_to_do(error, self._endpoint.host, self._clock.now_s()))
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return TryLaterError("tls", f"{self._where}: {_plain(error)}")
+        return TryLaterError("connection", f"{self._where}: {_plain(error)}")
+
+    def _unanswered(self, error: Exception) -> TryLaterError:
+        """What went wrong after that, under its stable reason."""
         cause = error
         while isinstance(cause, urllib3.exceptions.HTTPError) and cause.args and isinstance(cause.args[-1], Exception):
             cause = cause.args[-1]
         if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
-            return TryLaterError("timeout", f"{self._where} was too slow")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return TryLaterError("tls", _what_to_do(cause, self._endpoint.host, self._clock.now_s()))
-        if isinstance(cause, ssl.SSLEOFError | http.client.IncompleteRead) or getattr(cause, "errno", None) in _CLOSED:
+            return TryLaterError("timeout", f"no whole answer of {self._where} within {self._limits.timeout_s:g} s")
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            # With TLS 1.3 a server says only now that it does not believe our certificate.
+            return TryLaterError("tls-alert", f"{self._where}: {_plain(cause)}")
+        if isinstance(cause, OSError | http.client.IncompleteRead):
             return TryLaterError("reset", f"{self._where} ended the connection before its answer was whole")
-        if isinstance(cause, ssl.SSLError):
-            return TryLaterError("tls", f"{self._where}: {_plain(cause)}")
-        if isinstance(cause, ConnectionError):
-            return TryLaterError("reset", f"{self._where} ended the connection without an answer")
-        if isinstance(cause, OSError):
-            return TryLaterError("connection", f"{self._where}: {_plain(cause)}")
         return TryLaterError("bad-answer", f"what {self._where} sends is not HTTP: {type(cause).__name__}")
 
 
@@ -186,14 +194,13 @@ class _Deadline:
 
     def __init__(self, clock: Clock, timeout_s: float) -> None:
         self._clock = clock
-        self._timeout_s = timeout_s
         self._end_s = clock.monotonic_s() + timeout_s
 
     def left_s(self) -> float:
-        """Seconds until then, more than 0. Raises TryLaterError when there are none."""
+        """Seconds until then, more than 0. Raises TimeoutError when there are none."""
         left_s = self._end_s - self._clock.monotonic_s()
         if left_s <= 0:
-            raise TryLaterError("timeout", f"no whole answer within {self._timeout_s:g} s")
+            raise TimeoutError("no time is left")
         return left_s
 
 
@@ -219,29 +226,25 @@ class _Wire:
     """What the HTTP library sees of a socket: no call on it lasts beyond the deadline, and no more than so much is received."""
 
     def __init__(self, raw: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
-        self.raw = raw
+        self._raw = raw
         self._deadline = deadline
         self._max_bytes = max_bytes
 
-    def over(self, encrypted: socket.socket) -> _Wire:
-        """The same over the socket that took this one's place."""
-        return _Wire(encrypted, self._deadline, self._max_bytes)
-
     def sendall(self, data: Buffer) -> None:
         """See `socket.sendall`, whose timeout is for all of it."""
-        self.raw.settimeout(self._deadline.left_s())
-        self.raw.sendall(data)
+        self._raw.settimeout(self._deadline.left_s())
+        self._raw.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """The receiving side, as a file."""
-        return io.BufferedReader(_Received(self.raw, self._deadline, self._max_bytes))
+        return io.BufferedReader(_Received(self._raw, self._deadline, self._max_bytes))
 
     def settimeout(self, timeout_s: float | None) -> None:
         """Nothing: how long a call may last is decided at the call."""
 
     def close(self) -> None:
         """Close the socket, as soon as the file is closed too."""
-        self.raw.close()
+        self._raw.close()
 
 
 class _Caught:
@@ -273,7 +276,7 @@ class _Received(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer) -> int | None:
-        """See `io.RawIOBase`. Raises TryLaterError beyond the deadline or the limit."""
+        """See `io.RawIOBase`. Raises TimeoutError beyond the deadline, TryLaterError beyond the limit."""
         self._raw.settimeout(self._deadline.left_s())
         count = self._file.readinto(buffer)
         self._left -= count or 0

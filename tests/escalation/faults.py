@@ -155,6 +155,14 @@ def _complains(key: str, value: str, message: str, status: int = 400) -> Callabl
     return fault
 
 
+def _no_patterns(exchange: Exchange) -> None:
+    if "prefixItems" in json.dumps(exchange.seen.document.get("response_format")):
+        message = "Invalid schema for response_format 'sentences': 'prefixItems' is not permitted."
+        exchange.fail(400, {"message": message, "type": "invalid_request_error", "param": "response_format", "code": None})
+    else:
+        _good(exchange)
+
+
 def _echo(exchange: Exchange) -> None:
     """An error that quotes everything it was sent, key and all."""
     said = f"{exchange.seen.headers.get('authorization')} said {exchange.seen.body.decode()}"
@@ -309,6 +317,7 @@ FAULTS: Mapping[str, Callable[[Exchange], None]] = {
     "status": _status,
     "error": _error,
     "echo": _echo,
+    "no-patterns": _no_patterns,
     "no-schema": _complains("response_format", "json_schema", "response_format of type json_schema is not supported"),
     "no-format": _complains("response_format", "", "'response_format' is not supported by this model", 404),
     "no-max-tokens": _complains("max_tokens", "", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),

@@ -20,3 +20,10 @@ def test_the_schema_asks_for_one_text_a_chunk_and_nothing_else() -> None:
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert properties["sentences"] == {"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 3}
+
+
+def test_with_patterns_each_text_has_its_own_in_order() -> None:
+    properties = answer_schema(2, ("a b", "c d"))["properties"]
+    assert isinstance(properties, dict)
+    items = [{"type": "string", "pattern": "^a b$"}, {"type": "string", "pattern": "^c d$"}]
+    assert properties["sentences"] == {"type": "array", "prefixItems": items, "minItems": 2, "maxItems": 2}

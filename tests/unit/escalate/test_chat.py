@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from edge_agent.escalate.chat import (
     refusal,
     simpler,
 )
+from edge_agent.grammar import tokens_of
 from tests.escalation.faults import completion
 from tests.escalation.questions import ALL, TWO_CHUNKS, asked
 
@@ -43,7 +45,8 @@ def test_a_body_holds_the_instructions_the_question_and_nothing_else() -> None:
     response_format = body.pop("response_format")
     assert response_format["type"] == "json_schema"
     assert response_format["json_schema"]["strict"] is True
-    assert response_format["json_schema"]["schema"]["properties"]["sentences"]["maxItems"] == 2
+    texts = response_format["json_schema"]["schema"]["properties"]["sentences"]
+    assert texts["maxItems"] == texts["minItems"] == len(texts["prefixItems"]) == 2
     assert body == {"model": "large", "max_tokens": 512, "n": 1, "stream": False, "temperature": 0}
 
 
@@ -56,8 +59,23 @@ def test_a_body_is_the_same_every_time_and_as_simple_as_its_dialect() -> None:
     assert json.loads(body_of(FULL, AUTO, Dialect(format="json_object")))["response_format"] == {"type": "json_object"}
 
 
+def test_the_patterns_in_the_schema_are_those_of_the_chunks_as_a_whole() -> None:
+    body = json.loads(body_of(FULL, AUTO, Dialect()))
+    items = body["response_format"]["json_schema"]["schema"]["properties"]["sentences"]["prefixItems"]
+    for item, chunk in zip(items, FULL.chunks, strict=True):
+        wording = " ".join(tokens_of(chunk.example) or [])
+        assert re.search(item["pattern"], wording)
+        assert not re.search(item["pattern"], f"{wording} and more")
+    body = json.loads(body_of(FULL, AUTO, Dialect(patterns=False)))
+    assert "pattern" not in json.dumps(body["response_format"])
+
+
 def test_what_is_configured_is_tried_first_and_alone() -> None:
     assert first_dialect(AUTO).format == "json_schema"
+    schema = OpenAiSettings(answer_format="json_schema")
+    without = simpler(first_dialect(schema), schema, 400, Problem(text="response_format: no"))
+    assert without == Dialect(patterns=False)
+    assert simpler(without, schema, 400, Problem(text="response_format: no")) is None
     fixed = OpenAiSettings(answer_format="json_object")
     assert first_dialect(fixed).format == "json_object"
     assert simpler(first_dialect(fixed), fixed, 400, Problem(parameter="response_format", text="response_format: no")) is None
@@ -71,12 +89,12 @@ def test_money_is_counted_by_the_million() -> None:
 @pytest.mark.parametrize(
     ("status", "problem", "change"),
     [
-        (400, Problem(parameter="response_format", text="no"), {"format": "json_object"}),
-        (400, Problem(text="Invalid schema for response_format 'sentences'"), {"format": "json_object"}),
-        (404, Problem(text="No endpoints found that support structured output"), {"format": "json_object"}),
-        (422, Problem(text="json_schema: extra fields not permitted"), {"format": "json_object"}),
-        (500, Problem(text="failed to parse grammar"), {"format": "json_object"}),
-        (501, Problem(text="JSON schema is not implemented"), {"format": "json_object"}),
+        (400, Problem(parameter="response_format", text="no"), {"patterns": False}),
+        (400, Problem(text="Invalid schema for response_format 'sentences'"), {"patterns": False}),
+        (404, Problem(text="No endpoints found that support structured output"), {"patterns": False}),
+        (422, Problem(text="json_schema: extra fields not permitted"), {"patterns": False}),
+        (500, Problem(text="failed to parse grammar"), {"patterns": False}),
+        (501, Problem(text="JSON schema is not implemented"), {"patterns": False}),
         (400, Problem(text="Use 'max_completion_tokens' instead."), {"limit": "max_completion_tokens"}),
         (400, Problem(parameter="temperature", text="no"), {"temperature": False}),
         (400, Problem(text="'temperature' does not support 0 with this model"), {"temperature": False}),
@@ -101,8 +119,8 @@ def test_the_simplest_dialect_is_the_end() -> None:
     while dialect is not None:
         last, dialect = dialect, simpler(dialect, AUTO, 400, Problem(text=text))
         steps += 1
-    assert last == Dialect(format="plain", limit="max_completion_tokens", temperature=False)
-    assert steps == 5
+    assert last == Dialect(format="plain", patterns=False, limit="max_completion_tokens", temperature=False)
+    assert steps == 6
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529, 599])

@@ -94,6 +94,22 @@ def test_the_key_is_read_for_each_request_and_stands_in_no_error(tmp_path: Path)
             assert "[key]" in str(caught.value)
 
 
+def test_the_head_that_is_shown_is_the_one_that_is_sent_without_its_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    with FaultServer() as server:
+        asking = backend(server.url + "?tenant=secret-tenant", key_file=str(path), headers={"X-Api-Key": "secret-header"})
+        body, _ = asking.encode(FULL.question)
+        request = Request(id=FULL.question.id, body=body)
+        head = asking.head(request)
+        assert server.connections == 0
+        path.write_text(KEY)
+        asking.send(request)
+        sent = server.received.partition(b"\r\n\r\n")[0].decode()
+    assert "secret" not in head
+    shown = head.replace("(from key_file)", KEY).replace("(from the configuration)", "secret-header")
+    assert shown.replace("(query from the configuration)", "tenant=secret-tenant") == sent
+
+
 @pytest.mark.parametrize("text", ["", "\n", "two\nlines", "with blank", "ключ", "x" * (MAX_KEY + 1), "a\rX: y"])
 def test_a_file_that_holds_no_key_is_never_sent(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
@@ -189,15 +205,16 @@ def test_a_storm_of_429_says_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "dialect"),
+    ("fault", "dialect", "attempts"),
     [
-        ("no-schema", Dialect(format="json_object")),
-        ("no-format", Dialect(format="plain")),
-        ("no-max-tokens", Dialect(limit="max_completion_tokens")),
-        ("no-temperature", Dialect(temperature=False)),
+        ("no-patterns", Dialect(patterns=False), 2),
+        ("no-schema", Dialect(format="json_object", patterns=False), 3),
+        ("no-format", Dialect(format="plain", patterns=False), 4),
+        ("no-max-tokens", Dialect(limit="max_completion_tokens"), 2),
+        ("no-temperature", Dialect(temperature=False), 2),
     ],
 )
-def test_what_a_server_does_not_take_is_found_out_once(fault: str, dialect: Dialect) -> None:
+def test_what_a_server_does_not_take_is_found_out_once(fault: str, dialect: Dialect, attempts: int) -> None:
     with FaultServer(*[fault] * 5) as server:
         asking = backend(server.url)
         bodies = []
@@ -212,15 +229,19 @@ def test_what_a_server_does_not_take_is_found_out_once(fault: str, dialect: Dial
                 break
         assert sentences(reply) == SPIKE.examples
         assert asking.dialect == dialect
-        assert len(bodies) == len(set(bodies)) == (3 if fault == "no-format" else 2)
+        assert len(bodies) == len(set(bodies)) == attempts
         assert [seen.body for seen in server.seen] == bodies, "each attempt sent what was encoded for it"
         ask(asking)
         assert server.seen[-1].body == bodies[-1]
 
 
 def test_a_configured_format_is_not_given_up() -> None:
-    with FaultServer("no-schema") as server, pytest.raises(BackendRefusalError, match="status-400"):
-        ask(backend(server.url, answer_format="json_schema"))
+    with FaultServer("no-schema", "no-schema") as server:
+        asking = backend(server.url, answer_format="json_schema")
+        with pytest.raises(TryLaterError, match="format-unsupported"):  # the patterns are left out
+            ask(asking)
+        with pytest.raises(BackendRefusalError, match="status-400"):
+            ask(asking)
 
 
 @pytest.mark.parametrize(
