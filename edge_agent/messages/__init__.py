@@ -13,6 +13,7 @@ from edge_agent.messages.documents import (
     Health,
     UpdateState,
     anomaly_document,
+    drops_document,
     encode,
     escalation_document,
     event_document,
@@ -25,6 +26,7 @@ from edge_agent.messages.documents import (
 from edge_agent.messages.incident_file import MAX_FILE_ANOMALIES, MAX_FILE_BYTES, parse_incident
 from edge_agent.messages.outgoing import (
     anomaly_message,
+    drops_message,
     escalation_message,
     health_message,
     incident_messages,
@@ -56,6 +58,8 @@ __all__ = [
     "UpdateState",
     "anomaly_document",
     "anomaly_message",
+    "drops_document",
+    "drops_message",
     "encode",
     "escalation_document",
     "escalation_message",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from edge_agent.messages.times import format_time
-from edge_agent.values import Anomaly, Escalation, Evidence, Incident, Summary
+from edge_agent.values import Anomaly, Drop, Escalation, Evidence, Incident, Summary
 
 Document: TypeAlias = dict[str, object]
 TimeFormat: TypeAlias = Callable[[float], str | float]
@@ -152,6 +152,22 @@ def escalation_document(escalation: Escalation) -> Document:
         "attempts": escalation.attempts,
         "queued": format_time(escalation.queued_s),
         "changed": format_time(escalation.changed_s),
+    }
+
+
+def drops_document(drops: Sequence[Drop]) -> Document:
+    """What was given up since the journal was made, as on `drops`."""
+    return {
+        "drops": [
+            {
+                "reason": drop.reason,
+                "count": drop.count,
+                "bytes": drop.bytes,
+                "first": format_time(drop.first_s),
+                "last": format_time(drop.last_s),
+            }
+            for drop in drops
+        ]
     }
 
 

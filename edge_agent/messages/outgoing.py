@@ -7,12 +7,14 @@ anomaly, a closed incident and a response may not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from edge_agent.messages.documents import (
     Health,
     UpdateState,
     anomaly_document,
+    drops_document,
     encode,
     escalation_document,
     health_document,
@@ -21,11 +23,11 @@ from edge_agent.messages.documents import (
     update_document,
 )
 from edge_agent.messages.topics import Topics
-from edge_agent.values import Anomaly, Escalation, Incident, Message, Summary
+from edge_agent.values import Anomaly, Drop, Escalation, Incident, Message, Summary
 
 Status: TypeAlias = Literal["online", "stopped", "offline"]
 
-_ROUTINE, _USUAL, _MUST_SEE = 0, 1, 2
+_ROUTINE, _USUAL, _MUST_SEE, _REPORT = 0, 1, 2, 3
 
 
 def status_message(topics: Topics, status: Status) -> Message:
@@ -79,6 +81,11 @@ def escalation_message(topics: Topics, escalation: Escalation) -> Message:
     """How an escalation stands; one that waits to be published gives way to the next."""
     payload = encode(escalation_document(escalation))
     return Message(topic=topics.escalation(escalation.incident_id), payload=payload, supersedes=True, priority=_USUAL)
+
+
+def drops_message(topics: Topics, drops: Sequence[Drop]) -> Message:
+    """The report of everything that was given up, retained; the newest of them is never given up itself."""
+    return _newest(topics.drops, encode(drops_document(drops)), _REPORT)
 
 
 def response_message(

@@ -54,6 +54,11 @@ class Topics(Struct, frozen=True):
         return f"{self.base}/summary"
 
     @property
+    def drops(self) -> str:
+        """What was given up, by reason."""
+        return f"{self.base}/drops"
+
+    @property
     def update(self) -> str:
         """The state of the update machine."""
         return f"{self.base}/update"

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from edge_agent.messages.documents import (
     UpdateState,
     anomaly_document,
+    drops_document,
     encode,
     escalation_document,
     event_document,
@@ -18,6 +19,7 @@ from edge_agent.messages.documents import (
     summary_document,
     update_document,
 )
+from edge_agent.values import Drop
 from tests.unit.messages.values import ANOMALY, ESCALATION, HEALTH, INCIDENT, SUMMARY
 
 
@@ -71,6 +73,14 @@ def test_an_escalation_says_how_it_stands_and_why() -> None:
         "queued": "2026-11-22T10:01:02Z",
         "changed": "2026-11-22T10:01:05Z",
     }
+
+
+def test_drops_are_listed_by_reason_with_their_times() -> None:
+    dropped = Drop(reason="too-old", count=3, bytes=40, first_s=0.0, last_s=1795341600.0)
+    assert drops_document([dropped]) == {
+        "drops": [{"reason": "too-old", "count": 3, "bytes": 40, "first": "1970-01-01T00:00:00Z", "last": "2026-11-22T10:00:00Z"}]
+    }
+    assert drops_document([]) == {"drops": []}
 
 
 def test_an_explanation_does_not_depend_on_when_it_was_written() -> None:

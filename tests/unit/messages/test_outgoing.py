@@ -11,6 +11,7 @@ from edge_agent.messages.documents import UpdateState
 from edge_agent.messages.outgoing import (
     Status,
     anomaly_message,
+    drops_message,
     escalation_message,
     health_message,
     incident_messages,
@@ -21,6 +22,7 @@ from edge_agent.messages.outgoing import (
     update_message,
 )
 from edge_agent.messages.topics import Topics
+from edge_agent.values import Drop
 from tests.unit.messages.values import ANOMALY, AT_S, ESCALATION, HEALTH, INCIDENT, SUMMARY
 
 TOPICS = Topics("edge", "gw-1")
@@ -77,6 +79,13 @@ def test_an_escalation_is_told_on_its_incidents_topic() -> None:
 def test_what_a_person_must_see_outlives_what_is_routine() -> None:
     assert incident_messages(TOPICS, INCIDENT)[0].priority > anomaly_message(TOPICS, ANOMALY).priority
     assert anomaly_message(TOPICS, ANOMALY).priority > health_message(TOPICS, HEALTH).priority
+    assert drops_message(TOPICS, []).priority > incident_messages(TOPICS, INCIDENT)[0].priority
+
+
+def test_the_report_of_drops_is_retained_and_only_the_newest_counts() -> None:
+    message = drops_message(TOPICS, [Drop(reason="outbox-full", count=2, bytes=300, first_s=0.0, last_s=AT_S)])
+    assert (message.topic, message.retain, message.supersedes) == ("edge/gw-1/drops", True, True)
+    assert json.loads(message.payload)["drops"][0]["count"] == 2
 
 
 def test_a_response_says_how_it_went_and_copies_what_identifies_the_request() -> None:
