@@ -87,6 +87,9 @@ class SpoolBackend:
         if not _ID.fullmatch(request.id):
             raise ValueError(f"{request.id!r} cannot be a part of a file's name")
         path = question_path(self._folder, request.id)
+        # Asked again, whatever was given for it before was not kept, and must not be removed.
+        self._given = [id for id in self._given if id != request.id]
+        self._done.discard(request.id)
         self._make_room(path.parent, path.name)
         try:
             if not _holds(path.parent / INSTRUCTIONS_NAME, INSTRUCTIONS.encode()):

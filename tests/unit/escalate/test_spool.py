@@ -133,6 +133,15 @@ def test_an_answer_stays_until_the_next_call_says_that_it_is_kept(carrier: Carri
     assert (carrier.files(carrier.answers), carrier.files(carrier.questions)) == ([], [])
 
 
+def test_a_question_asked_again_has_not_been_answered(carrier: Carrier) -> None:
+    carrier.ask()
+    carrier.bring()
+    assert len(carrier.backend.collect()) == 1
+    carrier.ask()
+    assert [reply.id for reply in carrier.backend.collect()] == [ID]
+    assert carrier.files(carrier.questions) == [f"{ID}.question.json"]
+
+
 def test_many_answers_come_a_few_at_a_time(carrier: Carrier) -> None:
     wanted = {f"q-{number:04}" for number in range(3 * MAX_REPLIES)}
     for id in wanted:
