@@ -28,22 +28,28 @@ from edge_agent.config.load import effective, json_schema
 from edge_agent.config.settings import Settings
 from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
+from edge_agent.egress.pseudonyms import Pseudonyms
 from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
 from edge_agent.engines.memory import IncidentMemory
 from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.escalate.key import egress_key
+from edge_agent.escalate.table import Needs
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import JOURNAL_NAME, Journal
-from edge_agent.messages import Health, Topics, status_message
+from edge_agent.messages import Health, Topics, drops_message, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener, SpeakingRelease
 from edge_agent.systemd import Notifier, notifier_from, watchdog_interval_s
 from edge_agent.values import Message
 from edge_agent.workers.deliver import DeliverWorker
+from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import Engines, ExplainWorker
+from edge_agent.workers.fates import drop_all
 from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker
 from edge_agent.workers.host import boot_id
 from edge_agent.workers.loop import Loop, Worker
+from edge_agent.workers.outside import opener
 from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from edge_agent.workers.status_file import choose_path
@@ -54,6 +60,8 @@ WATCH_S = 1.0
 """How often the workers' heartbeats are looked at."""
 STOP_S = 4.0
 """All that a clean stop may take; what is not done then is done after the next start."""
+ASKING_S = 0.5
+"""The part of it that a question under way to a server may take: it may last a minute, and is kept."""
 FAREWELL_S = 1.0
 """The part of it that is kept for the goodbye to the broker."""
 
@@ -70,7 +78,7 @@ class Agent:
         self._clock = clock
         self._metrics = Metrics()
         self._topics = Topics(settings.mqtt.root, settings.gateway.id)
-        self._journal = _open_journal(settings, clock, self._metrics)
+        self._journal = _open_journal(settings, self._topics, clock, self._metrics)
         self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
         opened = _open_release(release_dir, self._metrics)
         speaking = opened.speaking if opened is not None else TEMPLATE_ONLY
@@ -83,23 +91,29 @@ class Agent:
             clock=clock,
         )
         screen = self._make_screen(_open_classifier(opened, self._metrics))
-        explain = self._make_explain(speaking, _engines(settings, opened, self._journal))
+        self._escalate = self._make_escalate()
+        self._explain = self._make_explain(speaking, _engines(settings, opened, self._journal))
         desk = Desk(
             journal=self._journal,
             health=self.health,
             config_path=config_path,
             credentials_dir=environ.get("CREDENTIALS_DIRECTORY"),
             closer=screen,
-            remember=explain.remember,
+            remember=self._explain.remember,
             clock=clock,
+            answers=self._escalate,
         )
         deliver = self._wakes.deliver
         self._stages = [
             self._stage(
                 RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=deliver, metrics=self._metrics), screen
             ),
-            self._stage(explain),
-            self._stage(DeliverWorker(link=self._link, journal=self._journal, wake=deliver, metrics=self._metrics), self._health),
+            self._stage(self._explain),
+            self._stage(*([self._escalate] if self._escalate is not None else [])),
+            self._stage(
+                DeliverWorker(link=self._link, journal=self._journal, wake=deliver, metrics=self._metrics, clock=clock),
+                self._health,
+            ),
         ]
         """In the order in which they stop: what one still produces the next one takes."""
 
@@ -142,7 +156,13 @@ class Agent:
         for stop, loops in self._stages:
             stop.set()
             for loop in loops:
-                if not loop.join(deadline_s - FAREWELL_S - self._clock.monotonic_s()):
+                asks = loop.worker is self._escalate
+                left_s = deadline_s - FAREWELL_S - self._clock.monotonic_s()
+                if loop.join(min(left_s, ASKING_S) if asks else left_s):
+                    continue
+                if asks:
+                    _log.info("a question is under way; it is asked again at the next start")
+                else:
                     _log.error("%s does not stop; what it held is taken up at the next start", loop.worker.name)
                     ended = False
         self._link.stop(max(0.2, deadline_s - self._clock.monotonic_s() - 0.5))
@@ -184,7 +204,38 @@ class Agent:
             deliver=self._wakes.deliver,
             metrics=self._metrics,
             clock=self._clock,
+            escalates=self._escalate,
         )
+
+    def _make_escalate(self) -> EscalateWorker | None:
+        """The worker that asks a stronger model, where one is configured; None also where pseudonyms cannot be made."""
+        settings = self._settings.escalation
+        if settings.backend == "none":
+            drop_all(self._journal, self._topics, self._clock)
+            return None
+        try:
+            pseudonyms = Pseudonyms(egress_key(self._settings.state_dir))
+        except StorageError as error:
+            self._metrics.conditions.set("escalation", f"{error}; nothing is escalated until the next start")
+            _log.error("nothing is escalated: %s", error)
+            return None
+        needs = Needs(settings=self._settings, queue=self._queue, clock=self._clock)
+        return EscalateWorker(
+            journal=self._journal,
+            topics=self._topics,
+            settings=settings,
+            pseudonyms=pseudonyms,
+            open_outside=opener(needs, self._journal, boot_id(), random.Random(secrets.randbits(64))),
+            latest=lambda: self._explain.latest_incident,
+            zone=ZoneInfo(self._settings.writer.timezone),
+            deliver=self._wakes.deliver,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+
+    def _queue(self, message: Message) -> None:
+        self._journal.record((), [message])
+        self._wakes.deliver.set()
 
     def _birth(self) -> Sequence[Message]:
         return self._health.retained()
@@ -221,13 +272,13 @@ class StopSignals:
             signal.signal(number, _leave)
 
 
-def run(settings: Settings, config_path: Path, environ: Mapping[str, str]) -> int:
+def run(settings: Settings, config_path: Path, environ: Mapping[str, str], release_dir: Path = FACTORY) -> int:
     """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start.
 
     The code is 1, so that the service manager starts it again, when a worker did not end or only a new start can help.
     """
     notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
-    agent = Agent(settings, config_path, environ, clock)
+    agent = Agent(settings, config_path, environ, clock, release_dir)
     agent.start()
     notifier.ready()
     _log.info("ready: gateway %s, state in %s", settings.gateway.id, settings.state_dir)
@@ -285,7 +336,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _open_journal(settings: Settings, clock: Clock, metrics: Metrics) -> Journal:
+def _open_journal(settings: Settings, topics: Topics, clock: Clock, metrics: Metrics) -> Journal:
     folder = Path(settings.state_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -293,7 +344,7 @@ def _open_journal(settings: Settings, clock: Clock, metrics: Metrics) -> Journal
         raise StorageError(
             f"{folder}: cannot be made: {error.strerror}; create it for the service's user or set state_dir"
         ) from error
-    journal = Journal.open(folder / JOURNAL_NAME, settings.journal, clock)
+    journal = Journal.open(folder / JOURNAL_NAME, settings.journal, clock, partial(drops_message, topics))
     opening = journal.opening
     if opening.damage:
         text = f"{opening.damage}; {opening.salvaged} rows were carried over, the damaged file is {opening.aside or 'gone'}"

@@ -21,10 +21,11 @@ from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, EngineError
 from edge_agent.facts import print_name
 from edge_agent.journal import Journal
-from edge_agent.messages import Topics, summary_messages
+from edge_agent.messages import Topics, escalation_message, summary_messages
+from edge_agent.messages.decisions import decision_entry
 from edge_agent.metrics import Metrics
 from edge_agent.pipeline import SpeakingRelease, Writer, explain
-from edge_agent.values import Evidence, Incident, PastIncident, Summary
+from edge_agent.values import Escalation, Evidence, Incident, PastIncident, Summary
 
 MAX_BATCH = 16
 """Incidents taken from the journal at once: bounds how long a stop waits."""
@@ -57,6 +58,16 @@ class Engines(Struct, frozen=True):
     open_memory: Callable[[], ClosedMemory] | None
 
 
+class Escalates(Protocol):
+    """Who makes an escalation of a summary that is not certain; `workers.escalate.EscalateWorker` is one."""
+
+    def escalation_of(self, incident: Incident, summary: Summary) -> Escalation:
+        """The escalation to be queued together with the summary. Any thread."""
+
+    def wake(self) -> None:
+        """Something was queued."""
+
+
 class ExplainWorker:
     """Implements `loop.Worker`."""
 
@@ -76,10 +87,14 @@ class ExplainWorker:
         deliver: threading.Event,
         metrics: Metrics,
         clock: Clock,
+        escalates: Escalates | None = None,
     ) -> None:
         self._journal = journal
         self._topics = topics
         self._release = release
+        self._escalates = escalates
+        self.latest_incident = ""
+        """The incident of the summary that was published last; any thread may read it."""
         self._engines = engines
         self._zone = zone
         self._wake = wake
@@ -126,8 +141,17 @@ class ExplainWorker:
 
     def _explain(self, incident: Incident) -> None:
         summary = self._summarise(incident)
-        self._journal.record_summary(summary, summary_messages(self._topics, summary))
+        messages = summary_messages(self._topics, summary)
+        escalation = None
+        if self._escalates is not None and summary.verdict == "escalate":
+            escalation = self._escalates.escalation_of(incident, summary)
+            messages = (*messages, escalation_message(self._topics, escalation))
+        self._journal.record_summary(summary, messages, escalation=escalation, audit=decision_entry(incident, summary))
+        self.latest_incident = incident.id
         self._deliver.set()
+        if self._escalates is not None and escalation is not None:
+            self._metrics.flow.add("escalations_queued")
+            self._escalates.wake()
         self._trying = None
         self._metrics.flow.add("summaries")
         self._metrics.routes.add(summary.route)
