@@ -27,7 +27,7 @@ from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.credentials import read_password, tls_context
 from edge_agent.errors import LinkError
-from edge_agent.mqtt.fates import INVALID, LOST, TOO_LARGE, ended_with
+from edge_agent.mqtt.fates import INVALID, LOST, TOO_LARGE, UNREADABLE, ended_with
 from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request, own_topic
 from edge_agent.mqtt.outgoing import Outgoing, UserProperties, Waker
 from edge_agent.mqtt.pace import Canary
@@ -199,7 +199,7 @@ class Connection:
     # ---- turns -----------------------------------------------------------------------------------------------------
 
     def turn(self, timeout_s: float) -> None:
-        """Wait for the socket or the waker, then read, hand on, acknowledge, publish and write."""
+        """Wait for the socket or the waker, then read, hand on, acknowledge, publish and write. Raises LinkError."""
         client, around = self._client, self._around
         transport = client.socket()
         if transport is None:
@@ -225,10 +225,15 @@ class Connection:
     def _read(self) -> None:
         """Read until nothing more comes: one wait for many packets, where paho's own loop waits before each."""
         read = self._client.loop_read
-        for _ in range(READ_BURST):
-            before = self.received + self._confirmed
-            if read() != MQTTErrorCode.MQTT_ERR_SUCCESS or self.received + self._confirmed == before or not self.is_reading:
-                break
+        try:
+            for _ in range(READ_BURST):
+                before = self.received + self._confirmed
+                if read() != MQTTErrorCode.MQTT_ERR_SUCCESS or self.received + self._confirmed == before or not self.is_reading:
+                    break
+        except (LookupError, ValueError) as error:
+            # paho 2.0 and 2.1 on what later ones end the connection for.
+            self.abort(UNREADABLE)
+            raise LinkError(f"the broker sent a packet that cannot be read: {error!r}") from error
 
     def _acknowledge(self) -> None:
         ack, acks = self._client.ack, self._around.inbox.acks

@@ -20,6 +20,10 @@ TOO_LARGE: Final = "refused-packet-too-large"
 INVALID: Final = "refused-invalid"
 """MQTT cannot express it; not sent."""
 
+UNREADABLE: Final = "lost-protocol-error"
+"""Not a word for a message but the end of a connection on which the broker said what MQTT does not know. So mosquitto 2.0
+answers a payload beyond its `message_size_limit`: with a code that a PUBACK cannot have."""
+
 Fate: TypeAlias = Literal["lost", "closed", "closed-upon", "never", "later", "unclear"]
 """The first three: again on the next connection. `never`: the broker will refuse it again. `later`: it may take it after a
 while. `unclear`: it does not say why, so a few more times."""
@@ -41,6 +45,7 @@ _FATES: Final[dict[str, Fate]] = {
 _BLAMED_ENDINGS: Final = frozenset(
     {
         "lost-unspecified-error",  # the stream ended or was reset without a word: all that MQTT 3.1.1 knows
+        UNREADABLE,
         "broker-unspecified-error",  # 0x80
         "broker-malformed-packet",  # 0x81
         "broker-protocol-error",  # 0x82

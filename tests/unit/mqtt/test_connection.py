@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from paho.mqtt.client import Client
 
 from edge_agent.mqtt import MqttLink
 from edge_agent.values import Message
@@ -231,6 +232,28 @@ def test_a_broker_that_confirms_not_even_that_we_are_online_is_told_from_one_tha
     ):
         token = link.publish(Message(topic="edge/gw/info", payload=b"1"))
         assert lost_from(link) == [(token, "connection-closed")]
+
+
+@pytest.mark.parametrize("raising", [False, True], ids=["this paho", "paho that raises"])
+def test_a_broker_whose_refusal_cannot_be_read(monkeypatch: pytest.MonkeyPatch, raising: bool) -> None:
+    """0x95 is no reason code of a PUBACK; mosquitto 2.0 sends it for a payload beyond its `message_size_limit`."""
+    with (
+        StrictBroker(lambda message: 0x95 if message.topic == "edge/gw/large" else "confirm") as broker,
+        running(new_link(settings_for(broker.port, protocol="5"), farewell=tuple)) as link,
+    ):
+        good = link.publish(Message(topic="edge/gw/good", payload=b"1"))
+        wait_until(lambda: link.published(0.1) == [good])
+        if raising:
+            monkeypatch.setattr(Client, "loop_read", raise_as_older_ones_do)
+        bad = link.publish(Message(topic="edge/gw/large", payload=b"1"))
+        assert lost_from(link) == [(bad, "connection-closed-upon")]
+        monkeypatch.undo()
+        wait_until(lambda: link.counters.connects == 2)
+        assert set(link.counters.disconnects) == {"lost-protocol-error"}
+
+
+def raise_as_older_ones_do(client: Client) -> None:
+    raise ValueError("Expected exactly one name, found []")
 
 
 def test_a_large_message_upon_which_the_broker_closes_while_it_is_written() -> None:

@@ -6,7 +6,19 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.mqtt.fates import _BLAMED_ENDINGS, _FATES, CLOSED, CLOSED_UPON, INVALID, LOST, TOO_LARGE, Fate, ended_with, fate
+from edge_agent.mqtt.fates import (
+    _BLAMED_ENDINGS,
+    _FATES,
+    CLOSED,
+    CLOSED_UPON,
+    INVALID,
+    LOST,
+    TOO_LARGE,
+    UNREADABLE,
+    Fate,
+    ended_with,
+    fate,
+)
 from edge_agent.mqtt.packets import slug
 
 NAMES = {
@@ -57,7 +69,7 @@ def test_the_words_of_the_tables_are_those_that_paho_makes() -> None:
         "broker-" + slug(ReasonCode(packet, identifier=code)) for packet, code in NAMES if packet == PacketTypes.DISCONNECT
     }
     assert set(_FATES) - refusals == {LOST, CLOSED, CLOSED_UPON, TOO_LARGE, INVALID}
-    assert _BLAMED_ENDINGS - endings == {"lost-unspecified-error"}
+    assert _BLAMED_ENDINGS - endings == {"lost-unspecified-error", UNREADABLE}
 
 
 @pytest.mark.parametrize("end_reason", ["lost-unspecified-error", "broker-not-authorized", "broker-packet-too-large"])
@@ -79,7 +91,6 @@ def test_a_broker_that_confirms_not_even_our_own_messages_says_nothing_about_one
         "no-answer",
         "internal-error",
         "lost-keep-alive-timeout",
-        "lost-protocol-error",
         "broker-server-shutting-down",
         "broker-server-busy",
         "broker-keep-alive-timeout",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.config.settings import DetectSettings, IncidentSettings, JournalSettings, NumberRoute
 from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
@@ -15,7 +15,7 @@ from edge_agent.errors import StorageError
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import Journal
 from edge_agent.messages import Topics
-from edge_agent.mqtt import LinkCounters, Request
+from edge_agent.mqtt import LinkCounters, Request, UserProperties
 from edge_agent.pipeline import Screener
 from edge_agent.values import Arrival, Message
 from edge_agent.workers.screen import Core
@@ -52,6 +52,8 @@ class MemoryLink:
         self.confirming = True
         self.sent: list[Message] = []
         """Everything that was handed over, also what was lost."""
+        self.marks: list[dict[str, str]] = []
+        """The user properties of each of `sent`."""
         self.reached: list[Message] = []
         """What was confirmed."""
         self._tokens = itertools.count(1)
@@ -73,28 +75,37 @@ class MemoryLink:
         self.at_ack()
         self.acked.extend(items)
 
-    def publish(self, message: Message) -> int | None:
+    def publish(self, message: Message, properties: UserProperties = ()) -> int | None:
         if not self.connected or len(self._under_way) >= self.room:
             return None
         token = next(self._tokens)
         self.sent.append(message)
+        self.marks.append(dict(properties))
         self._under_way[token] = message
         if self.confirming:
             self.confirm()
         return token
 
-    def confirm(self) -> None:
-        self.reached += self._under_way.values()
-        self._published += self._under_way
-        self._under_way.clear()
+    @property
+    def under_way(self) -> list[Message]:
+        """What was handed over and neither confirmed nor lost, oldest first."""
+        return list(self._under_way.values())
 
-    def refuse(self, reason: str) -> None:
-        self._lost += [(token, reason) for token in self._under_way]
-        self._under_way.clear()
+    def confirm(self, oldest: int | None = None) -> None:
+        """Confirm all that is under way, or so many."""
+        for token in list(self._under_way)[:oldest]:
+            self.reached.append(self._under_way.pop(token))
+            self._published.append(token)
 
-    def disconnect(self) -> None:
+    def refuse(self, reason: str, oldest: int | None = None) -> None:
+        """Refuse all that is under way, or so many."""
+        for token in list(self._under_way)[:oldest]:
+            del self._under_way[token]
+            self._lost.append((token, reason))
+
+    def disconnect(self, reason: str = "connection-lost") -> None:
         self.connected = False
-        self.refuse("connection-lost")
+        self.refuse(reason)
 
     def connect(self) -> None:
         self.session += 1
@@ -118,7 +129,7 @@ class RefusingJournal:
         self.defects = 0
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("record", "record_summary", "close_incident") and (self.refusals > 0 or self.defects > 0):
+        if name in ("record", "record_summary", "close_incident", "bury") and (self.refusals > 0 or self.defects > 0):
             return self._refuse
         return getattr(self._journal, name)
 
@@ -134,7 +145,11 @@ class RefusingJournal:
 
 
 def open_journal(folder: Path) -> Journal:
-    return Journal.open(folder / "journal.db", JournalSettings(), SystemClock())
+    return journal_at(folder, SystemClock())
+
+
+def journal_at(folder: Path, clock: Clock) -> Journal:
+    return Journal.open(folder / "journal.db", JournalSettings(), clock)
 
 
 def new_core() -> Core:
