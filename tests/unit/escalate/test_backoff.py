@@ -89,7 +89,17 @@ def test_a_first_start_waits_for_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "counts"),
-    [("status-429", True), ("status-503", True), ("connection", False), ("timeout", False), ("folder", False)],
+    [
+        ("status-429", True),
+        ("status-503", True),
+        ("bad-answer", True),
+        ("too-long", True),
+        ("connection", False),
+        ("timeout", False),
+        ("reset", False),
+        ("folder", False),
+        ("format-unsupported", False),
+    ],
 )
-def test_only_an_answer_that_says_later_counts_as_an_attempt(reason: str, counts: bool) -> None:
+def test_only_an_answer_counts_as_an_attempt(reason: str, counts: bool) -> None:
     assert backoff.counts_as_attempt(TryLaterError(reason)) is counts
