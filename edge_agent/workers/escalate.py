@@ -105,6 +105,8 @@ class EscalateWorker:
         self._wake = threading.Event()
         self._collected_s = self._reviewed_s = clock.monotonic_s() - REVIEW_S
         self._look_at_s = clock.monotonic_s()
+        self._collected: list[Reply] = []
+        """Answers that the backend gave and that are not judged yet."""
         self._asking: tuple[str, int] | None = None
         """The revision being asked about; met again, its last attempt failed unexpectedly."""
 
@@ -194,15 +196,23 @@ class EscalateWorker:
         if now_s - self._collected_s < COLLECT_S:
             return False
         self._collected_s = now_s
-        try:
-            replies = outside.backend.collect()
-        except TryLaterError as error:
-            self._metrics.conditions.set("escalation answers", f"{error}")
-            return False
-        self._metrics.conditions.clear("escalation answers")
-        for reply in replies:
-            self._fates.judge(reply)
-        return bool(replies)
+        if not self._collected:
+            try:
+                self._collected = outside.backend.collect()
+            except TryLaterError as error:
+                self._metrics.conditions.set("escalation answers", f"{error}")
+                return False
+            self._metrics.conditions.clear("escalation answers")
+        found = bool(self._collected)
+        while self._collected:
+            reply = self._collected.pop(0)
+            try:
+                self._fates.judge(reply)
+            except StorageError:
+                # The next call of `collect` says that all of them are on disk: it waits until that is so.
+                self._collected.insert(0, reply)
+                raise
+        return found
 
     def _review(self, outside: Outside) -> bool:
         """Drop what waited too long and what is too many, the least severe and newest of it first."""

@@ -237,6 +237,28 @@ def test_an_answer_that_comes_later_is_taken_once_also_after_a_restart(tmp_path:
         assert station.metrics.flow.get("escalations_answered") == 1
 
 
+def test_while_the_disk_refuses_an_answer_no_others_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To fetch the next ones says that the last ones are kept: a spool would remove them."""
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise StorageError("no room")
+
+    with Station(tmp_path, nothing_yet, settings=EscalationSettings(backend="spool")) as station:
+        station.queue(spike(1), spike(2))
+        station.work()
+        station.backend.later = [right(request) for request in station.backend.sent]
+        with monkeypatch.context() as patched:
+            patched.setattr(station.journal, "settle", refuse)
+            for _ in range(2):
+                station.clock.run(COLLECT_S)
+                with pytest.raises(StorageError):
+                    station.work()
+        station.backend.later = [right(station.backend.sent[0])]
+        station.clock.run(COLLECT_S)
+        station.work()
+        assert [station.stands(number) for number in (1, 2)] == [("answered", ""), ("answered", "")]
+
+
 def test_one_that_is_awaited_in_vain_is_sent_again(tmp_path: Path) -> None:
     settings = EscalationSettings(backend="spool", answer_within_s=3_600.0)
     with Station(tmp_path, nothing_yet, settings=settings) as station:
