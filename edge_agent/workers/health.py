@@ -111,7 +111,8 @@ class HealthWorker:
             drops[reason] = drops.get(reason, 0) + count
         try:
             counts = self._journal.counts()
-            queues |= {"to_explain": counts.unexplained, "outbox": counts.outbox}
+            escalations = self._journal.pending_count()
+            queues |= {"to_explain": counts.unexplained, "outbox": counts.outbox, "escalations": escalations}
             for drop in self._journal.drops():
                 since_start = drop.count - self._dropped_before.get(drop.reason, 0)
                 if since_start > 0:

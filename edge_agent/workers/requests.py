@@ -27,6 +27,7 @@ from edge_agent.messages import (
     Health,
     RequestBody,
     Topics,
+    escalation_document,
     health_document,
     incident_document,
     parse_answer_request,
@@ -38,7 +39,7 @@ from edge_agent.messages import (
 from edge_agent.messages.times import format_time
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import Request
-from edge_agent.values import Closure, IncidentState, Message, Summary
+from edge_agent.values import Closure, Escalation, IncidentState, Message, Summary
 
 POLL_S = 0.05
 """How often the link is asked for requests."""
@@ -75,10 +76,13 @@ class Answers(Protocol):
 
 
 class Summaries(Protocol):
-    """Who keeps summaries; `edge_agent.journal.Journal` is one."""
+    """Who keeps summaries and escalations; `edge_agent.journal.Journal` is one."""
 
     def summary(self, incident_id: str) -> Summary | None:
         """The latest summary of an incident. Raises StorageError."""
+
+    def escalation(self, incident_id: str) -> Escalation | None:
+        """How the escalation of an incident stands. Raises StorageError."""
 
 
 class Desk:
@@ -269,10 +273,11 @@ def _one_incident(desk: Desk, wanted: object) -> object:
 
 def full_incident(journal: Summaries, stored: StoredIncident) -> dict[str, object]:
     """An incident with all that is known of it."""
-    summary = journal.summary(stored.incident.id)
+    summary, escalation = journal.summary(stored.incident.id), journal.escalation(stored.incident.id)
     return {
         "incident": incident_document(stored.incident),
         "summary": None if summary is None else summary_document(summary),
+        "escalation": None if escalation is None else escalation_document(escalation),
         "cause": None if stored.closure is None else stored.closure.cause,
         "note": None if stored.closure is None else stored.closure.note,
     }

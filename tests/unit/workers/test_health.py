@@ -74,7 +74,7 @@ def test_figures_come_from_their_owners(bench: Bench) -> None:
     bench.link.queued = 4
     bench.journal.record([incident(anomaly())], [])
     health = bench.worker.health()
-    assert health.queues == {"arrivals": 4, "to_explain": 1, "outbox": 0}
+    assert health.queues == {"arrivals": 4, "to_explain": 1, "outbox": 0, "escalations": 0}
     assert health.drops == {"queue-full": 3, "bad-json": 2}
     assert health.counts["readings"] == 7
     assert health.counts["messages_received"] == 9
