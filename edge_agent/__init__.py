@@ -1,3 +1,3 @@
 """edge-agent: explains anomalies of sensor streams on an IoT gateway, in sentences whose every fact is verified."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
