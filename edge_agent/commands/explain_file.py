@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from edge_agent.commands.incident_source import incident_in
 from edge_agent.engines.loading import open_release
 from edge_agent.errors import IncidentFormatError, ReleaseError
-from edge_agent.messages import MAX_FILE_BYTES, explanation_document, parse_incident
+from edge_agent.messages import explanation_document
 from edge_agent.pipeline import TEMPLATE_ONLY, SpeakingRelease, Writer, explain
 
 
@@ -22,7 +22,7 @@ def explain_file(name: str, timezone: str, *, template_only: bool, device: str =
 
     Raises IncidentFormatError for a file that cannot be read as an incident, or a time zone that does not exist.
     """
-    incident = parse_incident(_read(name), "standard input" if name == "-" else name)
+    incident = incident_in(name)
     try:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -56,14 +56,3 @@ def _speaking(device: str) -> tuple[SpeakingRelease, Writer | None]:
 
 def _complain(error: ReleaseError) -> None:
     print(f"edge-agent: the template speaks: {error}", file=sys.stderr)
-
-
-def _read(name: str) -> bytes:
-    """The file's bytes, up to one more than an incident may have, which the parser then refuses."""
-    try:
-        if name == "-":
-            return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        with Path(name).open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise IncidentFormatError("not-readable", f"{name}: {error.strerror or error}") from error

@@ -6,18 +6,15 @@ by the exit code of `status`; times are UTC, as in the published documents.
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from edge_agent.commands.journal import open_reader
 from edge_agent.config.settings import Settings
 from edge_agent.errors import RequestError
-from edge_agent.journal import JOURNAL_NAME
-from edge_agent.journal.reader import Reader
 from edge_agent.messages import encode
 from edge_agent.values import IncidentState
 from edge_agent.workers.requests import full_incident, short_incident
@@ -29,7 +26,7 @@ NOT_RUNNING = 1
 def show_status(settings: Settings, *, as_json: bool) -> int:
     """Print how the agent is; the exit code is 0 while it runs, else 1. Raises StorageError."""
     status = read_status(status_paths(settings.runtime_dir, settings.state_dir, settings.gateway.id), settings.state_dir)
-    with _reader(settings) as reader:
+    with open_reader(settings) as reader:
         document: dict[str, Any] = {
             "gateway": settings.gateway.id,
             "running": status is not None,
@@ -50,7 +47,7 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
 def show_incidents(settings: Settings, *, limit: int, state: IncidentState | None, as_json: bool) -> int:
     """Print the newest incidents with their sentences. Raises StorageError."""
-    with _reader(settings) as reader:
+    with open_reader(settings) as reader:
         rows = [short_incident(reader, stored) for stored in reader.incidents(max(1, limit), state, None)] if reader else []
     if as_json:
         _print_json(rows)
@@ -64,27 +61,12 @@ def show_incidents(settings: Settings, *, limit: int, state: IncidentState | Non
 
 def show_incident(settings: Settings, incident_id: str) -> int:
     """Print one incident in full as JSON. Raises RequestError if it is not in the journal, StorageError."""
-    with _reader(settings) as reader:
+    with open_reader(settings) as reader:
         stored = reader.incident(incident_id) if reader else None
         if reader is None or stored is None:
             raise RequestError("unknown-incident", f"{incident_id}: there is no such incident in the journal")
         _print_json(full_incident(reader, stored))
     return 0
-
-
-@contextlib.contextmanager
-def _reader(settings: Settings) -> Iterator[Reader | None]:
-    """The journal, read-only; None where there is none yet."""
-    path = Path(settings.state_dir) / JOURNAL_NAME
-    if not path.exists():
-        yield None
-        return
-    # What cannot be read is left out here; the agent is who reports and repairs it.
-    reader = Reader(str(path), lambda table, number, reason: None, lambda: None)
-    try:
-        yield reader
-    finally:
-        reader.close()
 
 
 def _print_json(document: object) -> None:

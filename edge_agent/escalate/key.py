@@ -35,6 +35,11 @@ def egress_key(state_dir: str | os.PathLike[str]) -> bytes:
     return key
 
 
+def existing_egress_key(state_dir: str | os.PathLike[str]) -> bytes | None:
+    """The secret, for who only looks; None where none was made yet. Raises StorageError."""
+    return _read(Path(state_dir) / KEY_NAME)
+
+
 def _read(path: Path) -> bytes | None:
     """The secret; None where there is no such file."""
     try:

@@ -83,15 +83,7 @@ class OpenAiBackend:
     def send(self, request: Request) -> Reply:
         """See `contract.Backend.send`. The reply, always: this server answers at once or not at all."""
         key = self._key()
-        headers = {
-            **self._settings.headers,
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": f"edge-agent/{__version__}",
-            "Idempotency-Key": request.id,
-        }
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
+        headers = self._headers(request, key)
         answer = self._http.post(self._target, headers, request.body)
         if answer.status != 200:
             raise self._refusal(answer, key)
@@ -103,9 +95,29 @@ class OpenAiBackend:
             usage=self._usage(request, headers, completion.prompt_tokens, completion.answer_tokens),
         )
 
+    def head(self, request: Request) -> str:
+        """The request line and the headers that `send` would send, without what may be secret. Nothing is sent or read."""
+        hidden = dict.fromkeys(self._settings.headers, "(from the configuration)")
+        key = "(from key_file)" if self._settings.key_file else ""
+        head = self._http.head(self._target, {**self._headers(request, key), **hidden}, request.body)
+        query = self._target.partition("?")[2]
+        return head.replace(f"?{query} ", "?(query from the configuration) ", 1) if query else head
+
     def collect(self) -> list[Reply]:
         """See `contract.Backend.collect`: nothing ever comes later."""
         return []
+
+    def _headers(self, request: Request, key: str) -> dict[str, str]:
+        headers = {
+            **self._settings.headers,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"edge-agent/{__version__}",
+            "Idempotency-Key": request.id,
+        }
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        return headers
 
     def _key(self) -> str:
         if not self._settings.key_file:
