@@ -71,7 +71,7 @@ def _own_options(command: str, argv: list[str]) -> int:
         from edge_agent.bench.run import main as bench
 
         return bench(argv)
-    from edge_agent.replay import main as replay
+    from edge_agent.replay.command import main as replay
 
     return replay(argv)
 

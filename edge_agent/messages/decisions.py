@@ -8,6 +8,7 @@ are canonical JSON: UTF-8, keys sorted, no spaces. The schemas and test vectors 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import msgspec
@@ -22,6 +23,22 @@ DECISION_SCHEMA: Final = "edge-agent-decision/1"
 FATE_SCHEMA: Final = "edge-agent-escalation/1"
 _DIGITS: Final = 6
 """Decimal places of confidence and similarity: what lies beyond says nothing."""
+
+
+_CAUSES: Final = {
+    "schema": "another kind of entry",
+    "agent": "another version of the agent decided",
+    "release": "another release spoke",
+    "incident": "it is about another incident",
+    "revision": "it is about another revision of the incident",
+    "input": "detection found something else: another recording, other settings, or another runtime of the classifier",
+    "evidence": "another past incident was referred to",
+    "route": "the writer decided otherwise: its arithmetic may differ from one family of processors to another",
+    "skeleton": "the writer chose other words: its arithmetic may differ from one family of processors to another",
+    "confidence": "the writer was surer or less sure: its arithmetic may differ from one family of processors to another",
+    "text": "the same words with facts printed otherwise, such as times in another time zone",
+}
+"""What makes the rest of an entry differ, in that order, and what that means."""
 
 
 class EvidenceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +134,16 @@ def read_entry(body: bytes) -> AuditEntry:
     return entry
 
 
+def differences(recorded: AuditEntry, now: AuditEntry) -> tuple[str, ...]:
+    """How two entries differ, in words: first what the difference means, then its parts; empty where they are equal."""
+    one, other = msgspec.to_builtins(recorded), msgspec.to_builtins(now)
+    found = [name for name in dict.fromkeys((*_CAUSES, *one, *other)) if one.get(name) != other.get(name)]
+    if not found:
+        return ()
+    parts = (f"{name}: recorded {_shown(one, name)}, now {_shown(other, name)}" for name in found)
+    return (_CAUSES.get(found[0], "another decision"), *parts)
+
+
 def incident_digest(incident: Incident) -> str:
     """SHA-256 of the incident's document as it is published, in hexadecimal digits."""
     return hashlib.sha256(encode(incident_document(incident))).hexdigest()
@@ -125,6 +152,10 @@ def incident_digest(incident: Incident) -> str:
 def text_digest(text: str) -> str:
     """SHA-256 of a text as UTF-8, in hexadecimal digits; half of a surrogate pair counts as its three bytes."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shown(parts: Mapping[str, object], name: str) -> str:
+    return msgspec.json.encode(parts[name]).decode() if name in parts else "nothing"
 
 
 def _evidence(evidence: Evidence | None) -> EvidenceEntry | None:

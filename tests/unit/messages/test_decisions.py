@@ -18,6 +18,7 @@ from edge_agent.messages.decisions import (
     EvidenceEntry,
     FateEntry,
     decision_entry,
+    differences,
     escalation_entry,
     read_entry,
     text_digest,
@@ -133,3 +134,18 @@ def test_half_of_a_surrogate_pair_in_a_name_has_a_digest_too() -> None:
     entry = read_entry(decision_entry(replace(INCIDENT, asset="pump\ud800"), replace(SUMMARY, text=text)))
     assert isinstance(entry, DecisionEntry)
     assert entry.text == text_digest(text)
+
+
+def test_differences_say_first_what_they_mean_and_then_what_they_are() -> None:
+    one, other = read_entry(decision_entry(INCIDENT, SUMMARY)), read_entry(decision_entry(INCIDENT, SUMMARY))
+    assert differences(one, other) == ()
+    text = read_entry(decision_entry(INCIDENT, replace(SUMMARY, text="another")))
+    meaning, part = differences(one, text)
+    assert meaning.startswith("the same words with facts printed otherwise")
+    assert part.startswith(f'text: recorded "{text_digest(SUMMARY.text)}", now ')
+    release = read_entry(decision_entry(INCIDENT, replace(SUMMARY, text="another", release="factory-2")))
+    assert differences(one, release)[0] == "another release spoke"
+    fate = read_entry(escalation_entry(ESCALATION))
+    assert differences(one, fate)[0] == "another kind of entry"
+    late = read_entry(escalation_entry(replace(ESCALATION, attempts=2)))
+    assert differences(fate, late) == ("another decision", "attempts: recorded 1, now 2")

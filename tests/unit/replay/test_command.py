@@ -1,4 +1,4 @@
-"""Replay: the contract of its inputs and outputs, on files."""
+"""The command `replay`: the contract of its inputs and outputs, on files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config.settings import Settings
-from edge_agent.errors import InputError
 from edge_agent.messages import parse_incident
-from edge_agent.replay import Row, Table, main, replay
+from edge_agent.replay.command import main
 from tests.series import Series, white
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -135,22 +133,6 @@ def test_columns_can_be_left_out(tmp_path: Path) -> None:
     assert cells(tmp_path / "s.csv")[0] == ["timestamp", "anomaly_score"]
 
 
-@pytest.mark.parametrize(
-    "write_time",
-    [
-        lambda moment: moment.isoformat(),
-        lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        lambda moment: str(int(moment.timestamp())),
-        lambda moment: str(int(moment.timestamp() * 1e3)),
-        lambda moment: str(int(moment.timestamp() * 1e9)),
-    ],
-)
-def test_times_are_iso_or_numbers_in_any_common_unit(write_time: object) -> None:
-    assert callable(write_time)
-    rows = [f"{write_time(START + timedelta(seconds=60 * i))},1" for i in range(3)]
-    assert [row.time_s for row in Table(["timestamp,value", *rows], "x.csv")] == [START.timestamp() + 60 * i for i in range(3)]
-
-
 def test_a_repeated_hour_is_scored_like_any_other(tmp_path: Path) -> None:
     times = stamps(200, 1800)
     times[100:] = stamps(200, 1800)[98:198]
@@ -159,13 +141,6 @@ def test_a_repeated_hour_is_scored_like_any_other(tmp_path: Path) -> None:
     assert run(source, "--scores", tmp_path / "s.csv", "--events", tmp_path / "e.jsonl") == 0
     assert [row[0] for row in cells(tmp_path / "s.csv")[1:]] == times
     assert [event["onset"] for event in lines(tmp_path / "e.jsonl")] == [times[FAULT]]
-
-
-def test_rows_may_be_replayed_without_a_file() -> None:
-    rows = [Row(str(i), 60.0 * i, (float(value),)) for i, value in enumerate(spiky())]
-    replayed = replay(rows, ["value"], "pump", Settings(), None)
-    assert [replayed.stamp(anomaly.onset_s) for anomaly in replayed.anomalies] == [str(FAULT)]
-    assert replayed.stamp(1e12) == "199"
 
 
 @pytest.mark.parametrize(
@@ -192,13 +167,6 @@ def test_a_bad_file_is_refused_with_its_place(
     assert run(source, "--scores", tmp_path / "s.csv") == 1
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "s.csv").exists()
-
-
-def test_an_unknown_column_to_ignore_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"x.csv:1: labels: is no stream of this file; it has a, b"):
-        Table(["t,a,b"], "x.csv", ["labels"])
-    with pytest.raises(InputError, match="every column is ignored"):
-        Table(["t,a,b"], "x.csv", ["a", "b"])
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
