@@ -14,14 +14,17 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import convert
 
-from edge_agent.config.settings import Allowed
+from edge_agent.clock import SystemClock
+from edge_agent.config.settings import Allowed, Settings
 from edge_agent.egress.pseudonyms import Pseudonyms
 from edge_agent.egress.question import Question, document, question_of
 from edge_agent.egress.units import REVIEWED_UNITS
+from edge_agent.escalate.table import BACKENDS, Needs, open_backend
 from edge_agent.pipeline import plan_of
 from edge_agent.plan import MAX_SUBJECTS
-from edge_agent.values import KINDS, Anomaly, Evidence, Incident
+from edge_agent.values import KINDS, Anomaly, Evidence, Incident, Message
 from tests.canaries import PROMPTS, TELLTALES, WORDS, found
 from tests.writing import ENDINGS
 
@@ -85,6 +88,10 @@ evidences = st.one_of(
 zones = st.builds(timezone, st.just(timedelta()), hostile)
 
 
+def unused(message: Message) -> None:
+    raise AssertionError(f"encoding queued something on {message.topic}")
+
+
 def asked(incident: Incident, past: Evidence | None, zone: tzinfo, allow: Collection[Allowed]) -> Question:
     return question_of(
         plan_of(incident, past, zone),
@@ -101,6 +108,25 @@ def test_no_canary_leaves_whatever_is_allowed(
     incident: Incident, past: Evidence | None, zone: tzinfo, allow: tuple[Allowed, ...]
 ) -> None:
     sent = document(asked(incident, past, zone, allow))
+    assert found(WORDS, sent) == []
+    assert [part for part in TELLTALES if part in sent.decode().lower()] == []
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@given(incident=incidents(), past=evidences, zone=zones, allow=st.sampled_from(EVERY_CHOICE))
+@settings(max_examples=40, deadline=None)
+def test_no_canary_leaves_by_any_backend(
+    backend: str, incident: Incident, past: Evidence | None, zone: tzinfo, allow: tuple[Allowed, ...]
+) -> None:
+    names_of_the_plant = {
+        "gateway": {"id": WORDS[0].lower()},
+        "mqtt": {"root": WORDS[1], "host": WORDS[2], "client_id": WORDS[3], "username": WORDS[4]},
+        "routes": [{"format": "number", "topic": WORDS[5], "stream": WORDS[0]}],
+        "state_dir": f"/{WORDS[1]}",
+        "escalation": {"backend": backend, "allow": list(allow), "openai": {"url": "https://models.example/v1", "model": "m"}},
+    }
+    opened = open_backend(Needs(settings=convert(names_of_the_plant, Settings), queue=unused, clock=SystemClock()))
+    sent, _ = opened.encode(asked(incident, past, zone, allow))
     assert found(WORDS, sent) == []
     assert [part for part in TELLTALES if part in sent.decode().lower()] == []
 

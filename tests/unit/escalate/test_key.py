@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.errors import StorageError
-from edge_agent.escalate.key import KEY_BYTES, KEY_NAME, egress_key
+from edge_agent.escalate.key import KEY_BYTES, KEY_NAME, egress_key, existing_egress_key
 
 
 def test_it_is_made_at_first_use_and_stays(tmp_path: Path) -> None:
@@ -19,6 +19,13 @@ def test_it_is_made_at_first_use_and_stays(tmp_path: Path) -> None:
     assert len(key) == KEY_BYTES
     assert egress_key(tmp_path) == key == (tmp_path / KEY_NAME).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == [KEY_NAME]
+
+
+def test_who_only_looks_makes_none(tmp_path: Path) -> None:
+    assert existing_egress_key(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    made = egress_key(tmp_path)
+    assert existing_egress_key(tmp_path) == made
 
 
 def test_two_devices_have_two(tmp_path: Path) -> None:
