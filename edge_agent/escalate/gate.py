@@ -149,7 +149,9 @@ class Gate:
     def refused(self, reservation: Reservation, error: BackendRefusalError) -> None:
         """The question was refused for good; `error.breaks`: and so would every other be."""
         was = self._breaker
-        self.answered(reservation, Usage(bytes=reservation.usage.bytes))
+        # A status says that nothing was done for us; an answer of the model that is none (cut, filtered) is charged for.
+        rejected = error.reason.startswith("status-")
+        self.answered(reservation, Usage(bytes=reservation.usage.bytes) if rejected else None)
         if error.breaks:
             self._breaker = breaker.broke(was, self._settings.breaker_pause_s, error.reason, self._now())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 
 import pytest
@@ -177,3 +178,12 @@ def test_running_time_is_kept_now_and_then() -> None:
     kept.keep()
     kept.gate.saved()
     assert not kept.gate.due_for_saving()
+
+
+@pytest.mark.parametrize(("reason", "tokens"), [("status-422", 0), ("answer-cut", 10), ("content-filter", 10)])
+def test_an_answer_that_is_none_is_charged_for_and_an_error_is_not(reason: str, tokens: int) -> None:
+    kept = Kept()
+    kept.gate.refused(kept.reserve(), BackendRefusalError(reason))
+    kept.keep()
+    assert json.loads(kept.meters[BUDGET])["tokens"] == tokens
+    assert json.loads(kept.meters[BUDGET])["bytes"] == 100
