@@ -1,4 +1,4 @@
-"""The command line: `edge-agent run | demo | check | status | incidents | explain | replay | bench`.
+"""The command line: `edge-agent run | demo | check | status | incidents | dead-letters | explain | egress | replay | bench`.
 
 Rules: what a command needs is imported when it runs, so that `--help` is quick; results go to standard output, what is
 wrong to standard error; exit codes are 0, 1 failed, 2 usage, 78 bad configuration (EX_CONFIG of sysexits.h). A closed pipe
@@ -96,16 +96,40 @@ def _parser() -> argparse.ArgumentParser:
     incidents.add_argument("id", nargs="?", help="show this incident in full, as JSON")
     incidents.add_argument("--limit", type=int, default=20, metavar="N", help="how many to list (20)")
     incidents.add_argument("--state", choices=("open", "closed"), help="only these")
-    for sub in (status, incidents):
+    letters = add("dead-letters", "list the messages that the broker will never take, and why", _dead_letters)
+    letters.add_argument("--limit", type=int, default=100, metavar="N", help="how many to list, newest first (100)")
+    for sub in (status, incidents, letters):
         _add_config(sub)
         sub.add_argument("--json", action="store_true", help="print JSON")
     explain = add("explain", "write the sentences of an incident given as JSON, as published on incident/<id>", _explain)
     explain.add_argument("file", help="the incident's JSON file; - for standard input")
     explain.add_argument("--template", action="store_true", help="without the writer: the template's sentences")
     explain.add_argument("--timezone", default="UTC", metavar="NAME", help="IANA time zone of the times in sentences (UTC)")
+    _add_egress(add("egress", "show what would leave for a stronger model, to the byte, and what did"))
     add("replay", "run detection over a recording in CSV, strictly online (`replay --help`)")
     add("bench", "measure this machine (`bench --help`)")
     return parser
+
+
+def _add_egress(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(command=command)
+        _add_config(sub)
+        return sub
+
+    preview = add("preview", "print the exact bytes that would leave for an incident; nothing is sent", _egress_preview)
+    which = preview.add_mutually_exclusive_group()
+    which.add_argument("id", nargs="?", help="the incident's id; without it the newest that was to be asked about")
+    which.add_argument("--file", metavar="INCIDENT.json", help="an incident as published on incident/<id>; - for standard input")
+    preview.add_argument("--backend", choices=("openai", "mqtt", "spool"), help="as if this were configured")
+    log = add("log", "list what left: when, where to, how much, and its hash", _egress_log)
+    log.add_argument("--json", action="store_true", help="print one JSON object a line")
+    log.add_argument("--limit", type=int, default=1_000_000, metavar="N", help="only the newest N")
+    verify = add("verify", "check that the log of what left is whole and in order; prints its newest hash", _egress_verify)
+    verify.add_argument("--contains", metavar="HASH", help="a newest hash noted earlier, which the log must still hold")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -170,6 +194,30 @@ def _incidents(options: argparse.Namespace) -> int:
     if options.id is not None:
         return show_incident(settings, options.id)
     return show_incidents(settings, limit=options.limit, state=options.state, as_json=options.json)
+
+
+def _egress_preview(options: argparse.Namespace) -> int:
+    from edge_agent.commands.egress import preview
+
+    return preview(_settings(options.config), incident_id=options.id, file=options.file, backend=options.backend)
+
+
+def _egress_log(options: argparse.Namespace) -> int:
+    from edge_agent.commands.egress import show_log
+
+    return show_log(_settings(options.config), limit=max(1, options.limit), as_json=options.json)
+
+
+def _egress_verify(options: argparse.Namespace) -> int:
+    from edge_agent.commands.logs import verify_log
+
+    return verify_log(_settings(options.config), "egress", options.contains)
+
+
+def _dead_letters(options: argparse.Namespace) -> int:
+    from edge_agent.commands.dead_letters import show_dead_letters
+
+    return show_dead_letters(_settings(options.config), limit=max(1, options.limit), as_json=options.json)
 
 
 def _explain(options: argparse.Namespace) -> int:
