@@ -168,6 +168,11 @@ class Mosquitto:
             process.kill()
             process.wait(10)
 
+    def save(self) -> None:
+        """Have it write sessions, queues and retained messages to the disk, as it does by itself now and then."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGUSR1)
+
     def restart(self) -> None:
         """Stop and start on the same port; without `persistence` every session and retained message is lost."""
         self.stop()
