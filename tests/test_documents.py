@@ -40,6 +40,11 @@ def test_configurations_in_the_guides_are_taken(name: str) -> None:
         assert load_text(text).routes
 
 
+def test_configurations_of_escalation_are_taken() -> None:
+    found = [load_text(text).escalation for text in blocks(ROOT / "docs/escalation.md", "yaml")]
+    assert {one.backend for one in found} == {"openai", "mqtt"}
+
+
 def test_commands_in_the_guides_exist() -> None:
     shown = "\n".join(block for path in DOCUMENTS for block in blocks(path, "sh"))
     commands = set(re.findall(r"\bedge-agent ([a-z]+)(?=\s)", shown))

@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import convert
 
+from edge_agent.egress.question import Question
 from edge_agent.errors import IncidentFormatError
+from edge_agent.escalate.mqtt import MqttBackend
 from edge_agent.messages import (
     encode,
+    escalation_document,
     escape_stream,
     format_time,
     incident_document,
+    parse_answer_request,
     parse_close,
     parse_incident,
     parse_request,
     parse_time,
     unescape_stream,
 )
+from edge_agent.values import Escalation
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats" / "messages.md"
 BLOCK = re.compile(r"^```json vectors:(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -33,7 +39,17 @@ def vectors(name: str) -> pytest.MarkDecorator:
 
 def test_every_block_of_vectors_is_run() -> None:
     assert sorted(VECTORS) == sorted(
-        ["stream-topics", "times", "other-times", "incident-files", "refused-files", "close-requests"]
+        [
+            "stream-topics",
+            "times",
+            "other-times",
+            "incident-files",
+            "refused-files",
+            "escalations",
+            "questions",
+            "close-requests",
+            "answer-requests",
+        ]
     )
 
 
@@ -73,3 +89,23 @@ def test_refused_files(vector: dict[str, Any]) -> None:
 def test_close_requests(vector: dict[str, Any]) -> None:
     request = parse_close(parse_request(encode(vector["request"])))
     assert (request.incident_id, request.cause, request.note) == (vector["incident"], vector["cause"], vector["note"])
+
+
+@vectors("answer-requests")
+def test_answer_requests(vector: dict[str, Any]) -> None:
+    request = parse_answer_request(parse_request(encode(vector["request"])))
+    assert (request.question_id, list(request.sentences), request.model) == (vector["id"], vector["sentences"], vector["model"])
+
+
+@vectors("escalations")
+def test_escalations(vector: dict[str, Any]) -> None:
+    document = escalation_document(convert(vector["escalation"], Escalation))
+    assert json.loads(encode(document)) == vector["document"]
+    assert list(document) == list(vector["document"])
+
+
+@vectors("questions")
+def test_question_events(vector: dict[str, Any]) -> None:
+    body, _ = MqttBackend("t", lambda message: None).encode(convert(vector["data"], Question))
+    assert json.loads(body) == vector
+    assert list(json.loads(body)) == list(vector)
