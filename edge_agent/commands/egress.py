@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from edge_agent.clock import SystemClock
 from edge_agent.commands.incident_source import incident_in
 from edge_agent.commands.journal import open_reader
-from edge_agent.commands.logs import entries, entry_line
+from edge_agent.commands.logs import anchor_of, entries
 from edge_agent.config.settings import Settings
 from edge_agent.egress.pseudonyms import MIN_KEY_BYTES, Pseudonyms
 from edge_agent.egress.question import Question, document, question_of
@@ -31,6 +31,7 @@ from edge_agent.escalate.key import KEY_NAME, existing_egress_key
 from edge_agent.escalate.table import Needs, destination, envelope, open_backend
 from edge_agent.facts import print_name
 from edge_agent.journal.reader import Reader
+from edge_agent.messages.log_lines import log_lines
 from edge_agent.pipeline import plan_of
 from edge_agent.values import Evidence, Incident, LogEntry, Message
 
@@ -95,15 +96,18 @@ def preview(
 
 
 def show_log(settings: Settings, *, limit: int, as_json: bool) -> int:
-    """Print the newest entries of the egress log, in order. Raises StorageError."""
+    """Print the newest entries of the egress log, in order; as JSON in the form of a log's file. Raises StorageError."""
     shown = 0
     with open_reader(settings) as reader:
         newest = reader.log_head("egress") if reader is not None else None
         if reader is not None and newest is not None:
-            for entry in entries(reader, "egress", after=max(0, newest.number - limit)):
+            after = max(0, newest.number - limit)
+            found = entries(reader, "egress", after)
+            lines = log_lines(found, anchor_of(reader, "egress", after)) if as_json else (_line(entry) for entry in found)
+            for line in lines:
                 shown += 1
                 sys.stdout.flush()
-                sys.stdout.buffer.write((entry_line(entry) if as_json else _line(entry).encode()) + b"\n")
+                sys.stdout.buffer.write(line)
     if not shown and not as_json:
         print("nothing left the device")
     return 0
@@ -213,15 +217,16 @@ def _read(entry: LogEntry) -> LogLine | None:
         return None
 
 
-def _line(entry: LogEntry) -> str:
+def _line(entry: LogEntry) -> bytes:
     line = _read(entry)
     if line is None:
-        return f"{entry.number}  cannot be read; see `edge-agent egress verify`"
+        return f"{entry.number}  cannot be read; see `edge-agent egress verify`\n".encode()
     allowed = ", ".join(line.allowed) or "nothing but the form"
-    return (
+    text = (
         f"{entry.number}  {line.time}  {line.kind} {line.id}, attempt {line.attempt}, to {line.destination} ({line.backend})\n"
         f"    {line.bytes:,} bytes, SHA-256 {line.sha256}; allowed: {allowed}"
     )
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text).encode("utf-8", "replace") + b"\n"
 
 
 def _tell(lines: Iterable[str]) -> None:

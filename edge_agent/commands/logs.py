@@ -6,10 +6,7 @@ alone. What cannot be seen from a log itself, that its end was cut off, is told 
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
-
-import msgspec
 
 from edge_agent.chain import first_break
 from edge_agent.commands.journal import open_reader
@@ -56,17 +53,10 @@ def verify_log(settings: Settings, name: LogName, contains: str | None = None) -
     return 0
 
 
-def entry_line(entry: LogEntry) -> bytes:
-    """An entry as a line of JSON, in which its body stands byte for byte; one that is no JSON any more stands in base64."""
-    try:
-        msgspec.json.decode(entry.body)
-        body: object = msgspec.Raw(entry.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    document = {"number": entry.number, "hash": entry.hash.hex(), "entry": body}
-    if body is None:
-        document["damaged"] = b64encode(entry.body).decode("ascii")
-    return msgspec.json.encode(document)
+def anchor_of(reader: Reader, name: LogName, after: int) -> bytes:
+    """The hash that the first entry above the number `after` follows from. Raises StorageError."""
+    page = reader.log(name, after - 1, 1) if after > 0 else []
+    return page[0].hash if page and page[0].number == after else reader.log_anchor(name)
 
 
 class _Seen:

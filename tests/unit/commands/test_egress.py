@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec import convert
 
+from edge_agent.chain import first_break
 from edge_agent.clock import SystemClock
 from edge_agent.commands.egress import preview, show_log
 from edge_agent.config.settings import Settings
@@ -24,6 +25,7 @@ from edge_agent.escalate.key import egress_key
 from edge_agent.escalate.table import Needs, open_backend
 from edge_agent.journal import Journal
 from edge_agent.messages import encode, incident_document
+from edge_agent.messages.log_lines import parse_log
 from edge_agent.pipeline import plan_of
 from edge_agent.values import Incident
 from tests.unit.commands.escalations import escalation, store
@@ -215,8 +217,8 @@ def test_the_log_is_listed_for_people_and_as_json(
         "2  cannot be read; see `edge-agent egress verify`\n"
     )
     assert show_log(configured, limit=2, as_json=True) == 0
-    first, second = capfdbinary.readouterr().out.splitlines()
-    assert entry in first
-    assert json.loads(second)["number"] == 2
+    anchor, both = parse_log(capfdbinary.readouterr().out.splitlines(), "out")
+    assert (first_break(both, anchor), [found.body for found in both]) == (None, [entry, b"damaged"])
     assert show_log(configured, limit=1, as_json=True) == 0
-    assert capfdbinary.readouterr().out.splitlines() == [second]
+    anchor, last = parse_log(capfdbinary.readouterr().out.splitlines(), "out")
+    assert (anchor, last, first_break(last, anchor)) == (both[0].hash, both[1:], None)

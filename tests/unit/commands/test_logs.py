@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pytest
 
 from edge_agent.chain import ANCHOR, link
 from edge_agent.commands.journal import open_reader
-from edge_agent.commands.logs import BROKEN, entries, entry_line, verify_log
+from edge_agent.commands.logs import BROKEN, anchor_of, entries, verify_log
 from edge_agent.config.settings import JournalSettings, Settings
 from edge_agent.journal import JOURNAL_NAME, Journal
-from edge_agent.values import LogEntry
 from tests.journals import SetClock
 from tests.unit.commands.escalations import escalation, store
 from tests.writing import anomaly, incident
@@ -108,8 +106,11 @@ def test_without_a_journal_there_is_nothing_to_verify(tmp_path: Path, capsys: py
     assert "no entries" in capsys.readouterr().out
 
 
-def test_a_line_holds_the_entry_byte_for_byte_also_one_that_is_damaged() -> None:
-    body = b'{"b":1,"a":"\xc2\xb0C"}'
-    assert body in entry_line(LogEntry(number=1, body=body, hash=bytes(32)))
-    shown = json.loads(entry_line(LogEntry(number=2, body=b"\xff{", hash=bytes(32))))
-    assert shown == {"number": 2, "hash": "00" * 32, "entry": None, "damaged": "/3s="}
+def test_what_an_entry_follows_from_is_the_entry_before_it_or_the_last_that_was_removed(tmp_path: Path) -> None:
+    with open_reader(written(tmp_path, 260, keep=100)) as reader:
+        assert reader is not None
+        kept = list(entries(reader, "egress"))
+        first = kept[0].number
+        assert anchor_of(reader, "egress", 0) == anchor_of(reader, "egress", first - 1) == reader.log_anchor("egress")
+        assert anchor_of(reader, "egress", first) == kept[0].hash
+        assert anchor_of(reader, "egress", 259) == kept[-2].hash
