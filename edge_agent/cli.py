@@ -146,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     import faulthandler
 
     from edge_agent.config.load import check
-    from edge_agent.supervisor import run
+    from edge_agent.service import run
 
     report = check(options.config, credentials_dir=os.environ.get("CREDENTIALS_DIRECTORY"))
     if report.settings is None:

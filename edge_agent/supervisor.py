@@ -1,29 +1,22 @@
-"""The composition root: builds the agent's parts, starts them, feeds the watchdog, and stops them in order.
+"""The composition root: builds the agent's parts, starts them, tells how they are, and stops them in order.
 
 Rules: every part is made here and handed what it needs; nothing else knows them all. The broker need not be there for
-the agent to be ready. A release that cannot be used costs sentences and kinds, never the service. Signals arrive through a
-socket that the main thread waits on, so that no handler does work between two lines of another part; a second signal
-ends the process at once, which the journal survives. `WATCHDOG=1` is sent only while every worker is fresh.
+the agent to be ready. A release that cannot be used costs sentences and kinds, never the service, and so does a way out
+that cannot be opened. What runs the agent as a service, its signals and its watchdog, is `service`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import random
 import secrets
-import select
-import signal
-import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from edge_agent.clock import Clock, SystemClock
+from edge_agent.clock import Clock
 from edge_agent.config.load import effective, json_schema
 from edge_agent.config.settings import Settings
 from edge_agent.decode.router import Router
@@ -40,7 +33,6 @@ from edge_agent.messages import Health, Topics, drops_message, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener, SpeakingRelease
-from edge_agent.systemd import Notifier, notifier_from, watchdog_interval_s
 from edge_agent.values import Message
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
@@ -55,9 +47,6 @@ from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from edge_agent.workers.status_file import choose_path
 
 MEMORY_NAME = "memory.usearch"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-WATCH_S = 1.0
-"""How often the workers' heartbeats are looked at."""
 STOP_S = 4.0
 """All that a clean stop may take; what is not done then is done after the next start."""
 ASKING_S = 0.5
@@ -249,91 +238,6 @@ class Agent:
 
     def _loops(self) -> list[Loop]:
         return [loop for _, loops in self._stages for loop in loops]
-
-
-class StopSignals:
-    """Waits for SIGTERM and SIGINT. Masking them would not do: native libraries start threads of their own."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in STOP_SIGNALS:
-            signal.signal(number, _noted)
-
-    def wait(self, timeout_s: float) -> bool:
-        """True once a signal came; waits for one no longer than `timeout_s`."""
-        return bool(select.select([self._reader], [], [], timeout_s)[0])
-
-    def exit_at_once_on_the_next(self) -> None:
-        """From now on a signal ends the process without another word."""
-        for number in STOP_SIGNALS:
-            signal.signal(number, _leave)
-
-
-def run(settings: Settings, config_path: Path, environ: Mapping[str, str], release_dir: Path = FACTORY) -> int:
-    """Run the agent until a signal ends it; returns the exit code. Raises StorageError when it cannot start.
-
-    The code is 1, so that the service manager starts it again, when a worker did not end or only a new start can help.
-    """
-    notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
-    agent = Agent(settings, config_path, environ, clock, release_dir)
-    agent.start()
-    notifier.ready()
-    _log.info("ready: gateway %s, state in %s", settings.gateway.id, settings.state_dir)
-    watch(agent, notifier, watchdog_interval_s(environ, os.getpid()), signals.wait)
-    notifier.stopping()
-    signals.exit_at_once_on_the_next()
-    _log.info("stopping")
-    if not agent.stop():
-        # A thread that does not end would also hold up the interpreter's own end.
-        logging.shutdown()
-        os._exit(1)
-    _log.info("stopped")
-    return 1 if agent.broken() else 0
-
-
-class Watched(Protocol):
-    """What `watch` looks at; `Agent` is one."""
-
-    def stale(self) -> list[str]:
-        """Names of the workers that make no progress."""
-
-    def broken(self) -> str:
-        """Why only a new start can help; empty while none is needed."""
-
-    def status_line(self) -> str:
-        """One line for the service manager."""
-
-
-def watch(agent: Watched, notifier: Notifier, watchdog_s: float | None, stop: Callable[[float], bool]) -> None:
-    """Look at the heartbeats and feed the watchdog until `stop`, which waits for so many seconds, says so, or all is broken."""
-    period_s = WATCH_S if watchdog_s is None else min(WATCH_S, watchdog_s / 3)
-    told = ""
-    reported: list[str] = []
-    while not stop(period_s):
-        if agent.broken():
-            _log.error("stopping to be started again: %s", agent.broken())
-            return
-        stale = agent.stale()
-        if not stale:
-            notifier.watchdog()
-        elif stale != reported:
-            _log.error("no progress in: %s; the watchdog is no longer fed", ", ".join(stale))
-        reported = stale
-        line = agent.status_line()
-        if line != told:
-            notifier.status(line)
-            told = line
-
-
-def _noted(number: int, frame: FrameType | None) -> None:
-    """The byte in the socket is the note."""
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    os._exit(128 + number)
 
 
 def _open_journal(settings: Settings, topics: Topics, clock: Clock, metrics: Metrics) -> Journal:

@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines", "mqtt", "journal", "escalate", "update"),
     ("workers", "web"),
     ("supervisor",),
+    ("service",),
     ("demo", "replay", "commands"),
     ("bench",),
     ("cli",),

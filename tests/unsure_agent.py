@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from edge_agent.config.load import load
 from edge_agent.engines.loading import FACTORY
 from edge_agent.release.manifest import MANIFEST_NAME, describe, encode_manifest, parse_manifest
-from edge_agent.supervisor import run
+from edge_agent.service import run
 
 ENTRY = ("-m", "tests.unsure_agent")
 """For `tests.agent.AgentProcess`."""
