@@ -26,7 +26,8 @@ from edge_agent.egress.question import Question, question_of
 from edge_agent.errors import BackendRefusalError, EdgeAgentError, EgressError, StorageError, TryLaterError
 from edge_agent.escalate.backoff import counts_as_attempt
 from edge_agent.escalate.contract import Backend, Reply, Request
-from edge_agent.escalate.gate import Gate, Held, Reservation
+from edge_agent.escalate.gate import FORMAT_UNSUPPORTED, NOTHING_LEFT, Gate, Held, Reservation
+from edge_agent.escalate.turns import Turns
 from edge_agent.journal import Journal
 from edge_agent.messages import Topics
 from edge_agent.metrics import Metrics
@@ -101,6 +102,7 @@ class EscalateWorker:
         )
         self._outside: Outside | None = None
         self._waiting = Waiting(clock, settings.max_age_s)
+        self._turns = Turns(settings.max_waiting)
         self._handed: queue.Queue[tuple[Reply, Future[str]]] = queue.Queue(MAX_ANSWERS)
         self._wake = threading.Event()
         self._collected_s = self._reviewed_s = clock.monotonic_s() - REVIEW_S
@@ -238,6 +240,7 @@ class EscalateWorker:
         """Ask about the first that may be asked about; sets when to look again."""
         self._look_at_s = self._clock.monotonic_s() + REVIEW_S
         held: Held | None = None
+        passed_over = False
         for escalation in self._pending():
             if _awaited(outside) == escalation.outcome and self._awaits(escalation):
                 continue
@@ -250,9 +253,15 @@ class EscalateWorker:
             if wait_s > 0:
                 self._look_at_s = min(self._look_at_s, self._clock.monotonic_s() + wait_s)
                 continue
+            if self._turns.lets_others_go_first(escalation.id):
+                passed_over = True
+                continue
             self._look_at_s = self._clock.monotonic_s()
             self._ask_once(outside, escalation, incident)
             return True
+        if passed_over and held is None:
+            self._turns.all_had_theirs()
+            self._look_at_s = self._clock.monotonic_s()
         if held is not None:
             self._look_at_s = min(self._look_at_s, self._clock.monotonic_s() + max(0.05, held.for_s))
         self._tell(outside, held)
@@ -347,9 +356,11 @@ class EscalateWorker:
         except TryLaterError as error:
             self._later(outside, escalation, sent, reserved, error)
         except BackendRefusalError as error:
+            self._turns.answered(request.id)
             outside.gate.refused(reserved, error)
             self._fates.finish(sent, "refused", error.reason)
         else:
+            self._turns.answered(request.id)
             outside.gate.answered(reserved, reply.usage if reply is not None else None)
             if reply is None:
                 self._fates.settle(self._fates.changed(sent, "sent", outcome=_awaited(outside)))
@@ -360,7 +371,9 @@ class EscalateWorker:
     def _later(self, outside: Outside, before: Escalation, sent: Escalation, reserved: Reservation, error: TryLaterError) -> None:
         outside.gate.failed(reserved, error)
         self._metrics.flow.add(f"escalations_later_{error.reason}")
-        attempts = sent.attempts if counts_as_attempt(error) else before.attempts
+        left = error.reason not in NOTHING_LEFT and error.reason != FORMAT_UNSUPPORTED
+        at_fault = left and self._turns.in_vain(sent.id)
+        attempts = sent.attempts if at_fault or counts_as_attempt(error) else before.attempts
         if attempts >= self._settings.max_attempts:
             self._fates.finish(sent, "dropped", "too-many-attempts")
         else:

@@ -14,7 +14,7 @@ from edge_agent.config.settings import EscalationSettings
 from edge_agent.errors import BackendRefusalError, StorageError, TryLaterError
 from edge_agent.escalate.contract import Reply, Request
 from edge_agent.workers.escalate import COLLECT_S, REOPEN_S, REVIEW_S, SETTLE_S
-from tests.unit.workers.escalation import Station, examples, failing, right, saying, spike
+from tests.unit.workers.escalation import Behaviour, Station, examples, failing, right, saying, spike
 from tests.unit.workers.parts import TOPICS
 
 OPENAI = EscalationSettings(backend="openai")
@@ -369,3 +369,52 @@ def test_a_stop_keeps_the_meters_and_gives_back_what_was_handed_over(tmp_path: P
         station.worker.finish()
         assert future.cancelled()
         assert station.journal.meter("escalation-budget")
+
+
+def _stuck_at_the_first() -> Behaviour:
+    """A server that is too slow for the first question that it is asked and answers all others."""
+    stuck: list[str] = []
+
+    def behave(request: Request) -> Reply | None:
+        if not stuck:
+            stuck.append(request.id)
+        if request.id == stuck[0]:
+            raise TryLaterError("timeout")
+        return right(request)
+
+    return behave
+
+
+def test_a_question_that_is_never_answered_does_not_hold_up_the_others_and_is_given_up(tmp_path: Path) -> None:
+    settings = EscalationSettings(backend="openai", max_attempts=6, backoff_max_s=2.0)
+    with Station(tmp_path, _stuck_at_the_first(), settings=settings) as station:
+        station.queue(spike(1, 0.94), *(spike(n, 0.5) for n in range(2, 6)))
+        for _ in range(10):
+            station.work()
+            station.clock.run(REVIEW_S)
+        assert [station.stands(n) for n in range(2, 6)] == [("answered", "")] * 4
+        assert station.stands(1) == ("queued", "timeout")  # nobody else was answered since: it may be an outage
+        station.queue(*(spike(n, 0.5) for n in range(6, 12)))
+        for _ in range(20):
+            station.work()
+            station.clock.run(REVIEW_S)
+        assert station.stands(1) == ("dropped", "too-many-attempts")
+        assert [station.stands(n) for n in range(6, 12)] == [("answered", "")] * 6
+
+
+def test_in_an_outage_all_take_turns_and_afterwards_the_most_severe_is_first(tmp_path: Path) -> None:
+    settings = EscalationSettings(backend="openai", max_attempts=3, backoff_max_s=2.0, breaker_failures=100)
+    with Station(tmp_path, failing(TryLaterError("timeout")), settings=settings) as station:
+        station.queue(*(spike(n, severity) for n, severity in ((1, 0.9), (2, 0.8), (3, 0.7))))
+        for _ in range(30):
+            station.work()
+            station.clock.run(REVIEW_S)
+        asked = [request.id for request in station.backend.sent]
+        assert len(asked) >= 9
+        assert asked[:3] == asked[3:6] == [station.escalation(n).id for n in (1, 2, 3)]
+        assert [station.stands(n) for n in (1, 2, 3)] == [("queued", "timeout")] * 3
+        station.backend.behaviours = [right]
+        for _ in range(5):
+            station.work()
+            station.clock.run(REVIEW_S)
+        assert [station.stands(n) for n in (1, 2, 3)] == [("answered", "")] * 3
