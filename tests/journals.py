@@ -6,6 +6,9 @@ from pathlib import Path
 
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import Journal
+from edge_agent.journal.ageing import Ageing
+from edge_agent.journal.upkeep import Upkeep
+from edge_agent.journal.wear import Wear
 from edge_agent.values import Anomaly, Closure, Evidence, Incident, IncidentState, Message, Slot, Summary
 
 T0_S = 1_790_000_000.0
@@ -99,3 +102,8 @@ def store_history(journal: Journal, numbers: range, anomaly_count: int = 1) -> N
     journal.record([incident(n, 1, "closed", anomaly_count=anomaly_count) for n in numbers], [])
     for n in numbers:
         journal.record_summary(summary(n), [], urgency="critical")
+
+
+def upkeep(clock: SetClock, *, limit_bytes: int = 0, max_credit_s: float = 900.0) -> Upkeep:
+    """The counts that a store keeps about itself."""
+    return Upkeep(Ageing(clock, max_credit_s), Wear(clock, limit_bytes))

@@ -2,11 +2,13 @@
 
 Rules: one thread, one queue; an operation that is critical takes everything that waits along at once, others wait for
 company for a bounded time (group commit: one sync of the disk for many callers). While a commit runs the next group
-gathers by itself. Waiting uses the real monotonic clock, because it bounds a real disk.
+gathers by itself. Waiting uses the real monotonic clock, because it bounds a real disk. When nobody asks for anything, the
+thread does its upkeep now and then (`tick`).
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,14 +24,22 @@ LINGER_S: Final[dict[Urgency, float]] = {"critical": 0.0, "soon": 0.010, "relaxe
 MAX_GROUP: Final = 512
 """Operations of one transaction, so that its log stays small and its callers do not wait for all the world."""
 
+TICK_S: Final = 60.0
+"""How often there is upkeep where it does not say otherwise."""
+
 Transact: TypeAlias = Callable[[Sequence[Operation]], list[object]]
+
+_log = logging.getLogger(__name__)
 
 
 class Committer:
-    """Runs operations on a thread of its own, grouped. `transact` gives each operation's result or its StorageError."""
+    """Runs operations on a thread of its own, grouped. `transact` gives each operation's result or its StorageError; `tick`
+    says in how many seconds it wants to be called again."""
 
-    def __init__(self, transact: Transact, name: str) -> None:
+    def __init__(self, transact: Transact, name: str, tick: Callable[[], float] = lambda: TICK_S) -> None:
         self._transact = transact
+        self._tick = tick
+        self._tick_s = time.monotonic() + TICK_S
         self._wake = threading.Condition()
         self._waiting: deque[tuple[Operation, Future[object]]] = deque()
         self._due_s = float("inf")
@@ -59,7 +69,10 @@ class Committer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while group := self._gather():
+        while (group := self._gather()) is not None:
+            if not group:
+                self._upkeep()
+                continue
             try:
                 results = self._transact([operation for operation, _ in group])
             except Exception as error:  # noqa: BLE001 - the thread's outermost guard: callers must get an answer, later ones too
@@ -72,11 +85,21 @@ class Committer:
                 else:
                     future.set_result(result)
 
-    def _gather(self) -> list[tuple[Operation, Future[object]]]:
-        """Wait until a group is due and take it; empty when the thread shall end."""
+    def _upkeep(self) -> None:
+        delay_s = TICK_S
+        try:
+            delay_s = self._tick()
+        except Exception:  # noqa: BLE001 - the thread's outermost guard: callers are still to be served
+            _log.exception("the journal's upkeep failed; please report it")
+        self._tick_s = time.monotonic() + delay_s
+
+    def _gather(self) -> list[tuple[Operation, Future[object]]] | None:
+        """Wait until a group is due and take it; an empty one when upkeep is, None when the thread shall end."""
         with self._wake:
-            while not self._stopping and (rest_s := self._due_s - time.monotonic()) > 0:
-                self._wake.wait(min(rest_s, 60.0))
+            while not self._stopping and (rest_s := min(self._due_s, self._tick_s) - time.monotonic()) > 0:
+                self._wake.wait(rest_s)
+            if self._stopping and not self._waiting:
+                return None
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
             # What is left over was due with the rest.
             self._due_s = time.monotonic() if self._waiting else float("inf")

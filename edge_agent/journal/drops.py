@@ -44,9 +44,15 @@ class Drops:
         self._clock = clock
         self._tombstone = tombstone
         self._to_report = False
-        self._noted: dict[DropReason, tuple[int, int]] = {}
-        self._noted_at_s = 0.0
-        self._flushing: dict[DropReason, tuple[int, int]] = {}
+        self._changes = 0
+        self._noted = _Noted()
+        self._noting = _Noted()
+        self._noted_s = 0.0
+        self._stored = False
+
+    def begin(self) -> None:
+        """A transaction begins."""
+        self._changes = self._db.total_changes
 
     def count(self, reason: DropReason, count: int, size: int) -> None:
         """Add to the record."""
@@ -60,20 +66,61 @@ class Drops:
             )
         self._to_report = self._to_report or reason not in NO_LOSS
 
+    def note(self, reason: DropReason, size: int) -> None:
+        """Count one drop in memory; it is stored with the next transaction that writes anyway, after `FLUSH_S` at the latest.
+
+        For what is dropped to save writing.
+        """
+        self._noting.add(reason, 1, size)
+
+    @property
+    def due(self) -> bool:
+        """Whether what is only noted is to be stored."""
+        return bool(self._noted.by_reason) and self._clock.monotonic_s() - self._noted_s >= FLUSH_S
+
+    def store_noted(self) -> None:
+        """Store what is only noted."""
+        for noted in (self._noted, self._noting):
+            for reason, (count, size) in noted.by_reason.items():
+                self.count(reason, count, size)
+        self._stored = True
+
     def report_anyway(self) -> None:
-        """Queue the report with the next transaction although it counts nothing: something was counted elsewhere."""
+        """Queue the report with this transaction although it counts nothing: something was counted elsewhere."""
         self._to_report = True
 
     def report(self) -> MessageRow | None:
         """The report, if this transaction counted a loss; call once, at its end."""
+        if not self._stored and (self.due or self._db.total_changes != self._changes):
+            self.store_noted()
         if not self._to_report or self._tombstone is None:
             return None
         return message_row(self._tombstone([drop_of(row) for row in self._db.execute(ALL_DROPS)]))
 
     def commit(self) -> None:
         """The transaction is durable."""
-        self._to_report = False
+        if self._stored:
+            self._noted = _Noted()
+        elif self._noting.by_reason:
+            if not self._noted.by_reason:
+                self._noted_s = self._clock.monotonic_s()
+            for reason, (count, size) in self._noting.by_reason.items():
+                self._noted.add(reason, count, size)
+        self.rollback()
 
     def rollback(self) -> None:
         """The transaction was undone, and what it counted with it."""
-        self._to_report = False
+        self._to_report = self._stored = False
+        self._noting = _Noted()
+
+
+class _Noted:
+    """Drops that are counted in memory."""
+
+    def __init__(self) -> None:
+        self.by_reason: dict[DropReason, tuple[int, int]] = {}
+
+    def add(self, reason: DropReason, count: int, size: int) -> None:
+        """Add to what is noted under a reason."""
+        before_count, before_size = self.by_reason.get(reason, (0, 0))
+        self.by_reason[reason] = (before_count + count, before_size + size)

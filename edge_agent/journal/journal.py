@@ -18,10 +18,9 @@ from typing import Final, Self
 from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
+from edge_agent.journal.assembly import make_store
 from edge_agent.journal.commits import Committer
 from edge_agent.journal.drops import Tombstone
-from edge_agent.journal.ledger import Ledger
-from edge_agent.journal.limits import limits_of
 from edge_agent.journal.opening import lock, open_database
 from edge_agent.journal.operations import Operations
 from edge_agent.journal.reader import Reader, as_past
@@ -58,16 +57,16 @@ COMMIT_TIMEOUT_S: Final = 30.0
 class Journal:
     """One journal file, opened with `Journal.open`. Thread-safe. A second process that opens it gets a StorageError."""
 
-    def __init__(self, path: str, lock_fd: int, store: Store, ledger: Ledger, opening: OpeningReport, clock: Clock) -> None:
+    def __init__(self, path: str, lock_fd: int, store: Store, opening: OpeningReport, clock: Clock) -> None:
         self.opening: Final = opening
         """What was found at the start; report it when `opening.damage` is not empty."""
         self._path = path
         self._lock_fd = lock_fd
         self._store = store
-        self._ledger = ledger
+        self._ledger = store.ledger
         self._clock = clock
         self._reader = Reader(path, self._discard, store.suspect)
-        self._committer = Committer(store.transact, "journal")
+        self._committer = Committer(store.transact, "journal", store.tick)
         self._closing = threading.Lock()
         self._closed = False
 
@@ -86,16 +85,18 @@ class Journal:
         try:
             db, opening = open_database(name, settings.max_bytes, clock)
             try:
-                ledger = Ledger()
-                ledger.load(db)
+                store = make_store(name, db, settings, clock, tombstone, created=opening.created)
             except DAMAGE_ERRORS as error:
                 db.close()
                 raise storage_error(error, name, "opening") from error
         except BaseException:
             os.close(lock_fd)
             raise
-        store = Store(name, db, ledger, Operations(db, ledger, limits_of(settings), clock, tombstone))
-        return cls(name, lock_fd, store, ledger, opening, clock)
+        journal = cls(name, lock_fd, store, opening, clock)
+        if opening.damage:
+            # The repair was counted in the file before there was an outbox to report it.
+            journal._report_drops()
+        return journal
 
     def close(self) -> None:
         """Commit what waits, fold the write-ahead log into the file, release it. May be called twice.
@@ -285,17 +286,19 @@ class Journal:
 
     def counts(self) -> Counts:
         """The journal in figures. Raises StorageError."""
-        queued_s = self._reader.oldest_queued_s()
+        since_s, lived_s = self._reader.oldest_since_s(), self._store.upkeep.ageing.lived_s
         return Counts(
             incidents=self._ledger.incidents,
             unexplained=self._reader.unexplained(),
             outbox=self._ledger.messages,
             outbox_bytes=self._ledger.message_bytes,
-            oldest_message_age_s=max(0.0, self._clock.now_s() - queued_s) if queued_s is not None else 0.0,
+            oldest_message_age_s=max(0.0, lived_s - since_s) if since_s is not None else 0.0,
             file_bytes=_size(self._path) + _size(self._path + "-wal"),
             commits=self._store.commits,
             operations=self._store.operations,
             failed_commits=self._store.failed_commits,
+            written_bytes=self._store.upkeep.wear.total_bytes,
+            written_bytes_day=self._store.upkeep.wear.day_bytes,
             dropped=sum(drop.count for drop in self.drops() if drop.reason not in NO_LOSS),
             dead_letters=self._ledger.dead_letters,
         )
@@ -308,6 +311,15 @@ class Journal:
     def damaged(self) -> bool:
         """True once SQLite found the file damaged while running; opening it again repairs it."""
         return self._store.damaged
+
+    @property
+    def trouble(self) -> str:
+        """What hinders the journal now, in words, before a call fails for it; empty while nothing does. Any thread."""
+        return self._store.trouble()
+
+    def _report_drops(self) -> None:
+        with contextlib.suppress(StorageError):
+            self._committer.submit(lambda operations: operations.drops.report_anyway(), "critical")
 
     def _discard(self, table: str, number: int, reason: DropReason) -> None:
         """Have a row deleted that a reader found unusable; if that fails the next reader finds it again."""

@@ -27,6 +27,8 @@ REPORT_PRIORITY: Final = 3
 """Messages of this priority are reports of what was given up; the newest is never given up itself."""
 LOGS: Final[tuple[LogName, ...]] = ("audit", "egress")
 
+_MOST_LIVED_S: Final = 1e10
+"""Three centuries: more can only be a damaged column."""
 _BYTES: Final = "length(CAST(topic AS BLOB)) + length(correlation) + length(payload)"
 
 
@@ -71,8 +73,9 @@ class Ledger:
         self._delivered: set[int] = set()
         self._save()
 
-    def load(self, db: sqlite3.Connection) -> None:
-        """Count what a freshly opened file holds. Raises sqlite3.Error."""
+    def load(self, db: sqlite3.Connection) -> float:
+        """Count what a freshly opened file holds; its messages' highest believable `since_s`. Raises sqlite3.Error."""
+        newest_s = 0.0
         self.incidents, last_used = db.execute(
             "SELECT count(*), coalesce(max(CAST(message AS INTEGER)), 0) FROM incidents"
         ).fetchone()
@@ -82,10 +85,12 @@ class Ledger:
         self.dead_letters = db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
         self.next_message = self.first_new = max(last_used, last_queued) + 1
         rows = db.execute(
-            "SELECT number, CAST(priority AS INTEGER), CASE WHEN CAST(flags AS INTEGER) & 8 THEN topic END"
+            "SELECT number, CAST(priority AS INTEGER), CAST(since_s AS REAL), CASE WHEN CAST(flags AS INTEGER) & 8 THEN topic END"
             " FROM outbox ORDER BY number"
         )
-        for number, priority, topic in rows:
+        for number, priority, since_s, topic in rows:
+            if since_s < _MOST_LIVED_S:
+                newest_s = max(newest_s, since_s)
             self.lanes.add(number, priority)
             if topic is not None:
                 self._remember(topic, number)
@@ -96,6 +101,7 @@ class Ledger:
             row = db.execute(f"SELECT CAST(hash AS BLOB) FROM {name} WHERE number = ?", (last,)).fetchone()
             self.ends[name] = LogEnds(first, last, *(row or ()))
         self._save()
+        return newest_s
 
     # --- the writer thread ---
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from edge_agent.journal.rows import MeterRow, meter_row
+from edge_agent.journal.rows import MeterRow, Unusable, meter_row, open_meter
 
 _PUT: Final = """
     INSERT INTO meters (name, crc, body) VALUES (?, ?, ?)
@@ -22,6 +22,12 @@ class Meters:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+
+    def body(self, name: str) -> bytes | None:
+        """What is stored under a name; None for nothing or something damaged."""
+        row = self._db.execute("SELECT crc, body, name FROM meters WHERE name = ?", (name,)).fetchone()
+        body = open_meter(*row) if row is not None else None
+        return None if isinstance(body, Unusable) else body
 
     def put(self, meters: Iterable[MeterRow]) -> None:
         """Store each under its name; one that did not change costs no write."""

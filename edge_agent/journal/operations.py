@@ -36,6 +36,10 @@ from edge_agent.journal.rows import (
     open_meter,
     open_summary,
 )
+from edge_agent.journal.upkeep import Upkeep
+
+MIN_LOG_ENTRIES: Final = 100
+"""Entries of a log that stay even when the file is full."""
 
 _REMOVABLE: Final = """
     SELECT number, length(body) FROM incidents
@@ -70,13 +74,20 @@ class Operations:
     """The statements of one writing connection."""
 
     def __init__(
-        self, db: sqlite3.Connection, ledger: Ledger, limits: Limits, clock: Clock, tombstone: Tombstone | None = None
+        self,
+        db: sqlite3.Connection,
+        ledger: Ledger,
+        limits: Limits,
+        clock: Clock,
+        upkeep: Upkeep,
+        tombstone: Tombstone | None = None,
     ) -> None:
         self._db = db
         self._ledger = ledger
         self._limits = limits
+        self._upkeep = upkeep
         self.drops = Drops(db, clock, tombstone)
-        self.outbox = Outbox(db, ledger, self.drops, limits, clock)
+        self.outbox = Outbox(db, ledger, self.drops, limits, clock, upkeep)
         self.meters = Meters(db)
         self.logs = Logs(db, ledger, self.meters, limits)
         self._look_again_at = limits.keep_incidents + 1
@@ -147,13 +158,46 @@ class Operations:
         self._db.execute("INSERT OR REPLACE INTO closures (number, form, crc, body) VALUES (?, ?, ?, ?)", (number, *sealed))
         return True
 
+    def begin(self) -> None:
+        """A transaction begins."""
+        self.drops.begin()
+
     def finish(self) -> None:
         """Keep the caps, and queue the report of what this transaction gave up."""
         self.outbox.keep_cap()
+        self.outbox.sweep()
         self._keep_incidents()
+        if self._upkeep.due and self._ledger.messages > 0:
+            self._upkeep.save(self.meters)
         report = self.drops.report()
         if report is not None:
             self.outbox.queue([report])
+
+    def commit(self) -> None:
+        """The transaction is durable."""
+        self.drops.commit()
+
+    def rollback(self) -> None:
+        """The transaction was undone."""
+        self.drops.rollback()
+
+    def due(self) -> bool:
+        """Whether a transaction without any operation has something to do."""
+        return self.outbox.sweep_due or self.drops.due or (self._upkeep.due and self._ledger.messages > 0)
+
+    def close(self) -> None:
+        """The last operation of all: store what was only counted."""
+        self.drops.store_noted()
+        self._upkeep.save(self.meters)
+
+    def make_room(self, count: int) -> int:
+        """Remove up to `count` rows of what may go first; returns how many."""
+        return (
+            self.drop_incidents(count)
+            or self.outbox.expire_dead_letters(count)
+            or self._shorten_logs(count)
+            or self.outbox.give_up(count, "file-full")
+        )
 
     def drop_incidents(self, count: int) -> int:
         """Remove the oldest incidents that are closed, explained and delivered; returns how many."""
@@ -223,6 +267,15 @@ class Operations:
         deleted = "DELETE FROM escalations WHERE number = ? RETURNING CAST(state AS INTEGER), length(body)"
         for state, size in self._db.execute(deleted, (number,)).fetchall():
             self.drops.count("escalation-expired", int(state < FINAL), size)
+
+    def _shorten_logs(self, count: int) -> int:
+        for name, ends in self._ledger.ends.items():
+            spare = ends.last - ends.first + 1 - MIN_LOG_ENTRIES
+            gone, size = self.logs.shorten(name, min(count, spare)) if spare > 0 else (0, 0)
+            self.drops.count("log-shortened", gone, size)
+            if gone:
+                return gone
+        return 0
 
     def _keep_incidents(self) -> None:
         if self._ledger.incidents < self._look_again_at:

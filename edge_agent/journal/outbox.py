@@ -17,6 +17,14 @@ from edge_agent.journal.ledger import REPORT_PRIORITY, Ledger
 from edge_agent.journal.limits import Limits
 from edge_agent.journal.records import DropReason
 from edge_agent.journal.rows import MessageRow, dead_letter_crc, message_bytes, supersedes
+from edge_agent.journal.upkeep import Upkeep
+
+MUST_SEE: Final = 2
+"""Messages of this priority and above are stored however much was written today."""
+SWEEP_ROWS: Final = 256
+"""Messages looked at in one transaction while those that are too old are searched."""
+_SWEEPS: Final = 100
+"""How often they are searched within the age limit."""
 
 _BYTES: Final = "length(CAST(topic AS BLOB)) + length(correlation) + length(payload)"
 _ADD: Final = """
@@ -34,12 +42,28 @@ _BURY: Final = """
 class Outbox:
     """The statements about messages of one writing connection."""
 
-    def __init__(self, db: sqlite3.Connection, ledger: Ledger, drops: Drops, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, ledger: Ledger, drops: Drops, limits: Limits, clock: Clock, upkeep: Upkeep
+    ) -> None:
         self._db = db
         self._ledger = ledger
         self._drops = drops
         self._limits = limits
         self._clock = clock
+        self._ageing = upkeep.ageing
+        self._wear = upkeep.wear
+        self._swept = 0
+        self._sweep_at_s = 0.0
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether the search for messages that are too old is under way."""
+        return self._swept > 0
+
+    @property
+    def sweep_due(self) -> bool:
+        """Whether the next transaction goes on with that search."""
+        return self._ledger.messages > 0 and (self.sweeping or self._ageing.lived_s >= self._sweep_at_s)
 
     def queue(self, messages: Sequence[MessageRow]) -> int:
         """Queue messages; returns the highest number among them, 0 for none."""
@@ -48,6 +72,8 @@ class Outbox:
             size = message_bytes(message)
             if size > self._limits.max_message_bytes:
                 self._drops.count("too-large", 1, size)
+            elif message[0] < MUST_SEE and self._wear.spent:
+                self._drops.note("write-budget", size)
             else:
                 last = max(last, self._replace(message, size) or self._append(message, size))
         return last
@@ -80,6 +106,23 @@ class Outbox:
         excess = self._ledger.messages - self._limits.max_outbox
         if excess > 0:
             self.give_up(excess + self._limits.outbox_slack, "outbox-full")
+
+    def sweep(self) -> None:
+        """Look at the next few messages and give up those that are too old; the whole outbox in turn, a hundred times in the
+        age limit, so that no transaction takes longer however many wait."""
+        if not self.sweep_due:
+            return
+        lived_s, limit_s = self._ageing.lived_s, self._limits.max_message_age_s
+        rows = self._db.execute(
+            "SELECT number, CAST(since_s AS REAL) FROM outbox WHERE number > ? ORDER BY number LIMIT ?", (self._swept, SWEEP_ROWS)
+        ).fetchall()
+        old = [number for number, since_s in rows if lived_s - since_s > limit_s and number != self._ledger.report]
+        self._drops.count("too-old", *self.delete(old))
+        if len(rows) == SWEEP_ROWS:
+            self._swept = rows[-1][0]
+        else:
+            self._swept = 0
+            self._sweep_at_s = lived_s + limit_s / _SWEEPS
 
     def bury(self, number: int, reason: str) -> bool:
         """Move a message to the dead letters; False if it is not there. The report of drops itself is buried uncounted."""
@@ -115,7 +158,7 @@ class Outbox:
 
     def _append(self, message: MessageRow, size: int) -> int:
         number = self._ledger.added(message[3], message[0], message[1], size)
-        self._db.execute(_ADD, (number, self._clock.now_s(), 0.0, *message))
+        self._db.execute(_ADD, (number, self._clock.now_s(), self._ageing.lived_s, *message))
         return number
 
     def _replace(self, message: MessageRow, size: int) -> int | None:
@@ -125,7 +168,7 @@ class Outbox:
         if number is None:
             return None
         old = self._db.execute(f"SELECT CAST(priority AS INTEGER), {_BYTES} FROM outbox WHERE number = ?", (number,)).fetchone()
-        changed = (0.0, priority, flags, crc, correlation, payload, number, topic)
+        changed = (self._ageing.lived_s, priority, flags, crc, correlation, payload, number, topic)
         if old is None or not self._db.execute(_CHANGE, changed).rowcount:
             return None
         self._ledger.replaced(number, old[0], priority, size - old[1])

@@ -88,9 +88,9 @@ class Reader:
         usable = self._usable("outbox", ((row[0], open_message(*row[2:])) for row in rows))
         return [Queued(number, message, queued_s[number], number < first_new) for number, message in usable]
 
-    def oldest_queued_s(self) -> float | None:
-        """When the message at the head of the outbox was queued, seconds since 1970; None if the outbox is empty."""
-        rows = self._all("SELECT CAST(queued_s AS REAL) FROM outbox ORDER BY number LIMIT 1")
+    def oldest_since_s(self) -> float | None:
+        """Where `Ageing.lived_s` stood when the message at the head of the outbox was written; None if the outbox is empty."""
+        rows = self._all("SELECT CAST(since_s AS REAL) FROM outbox ORDER BY number LIMIT 1")
         return float(rows[0][0]) if rows else None
 
     def to_explain(self, limit: int) -> list[Incident]:

@@ -116,6 +116,10 @@ class Counts(Struct, frozen=True, kw_only=True):
     operations: int
     """Operations that these transactions carried."""
     failed_commits: int
+    written_bytes: int
+    """What was written to the disk since the journal was opened; see `wear`."""
+    written_bytes_day: int
+    """The same over the last 24 hours in which the agent ran, also before the last start."""
     dropped: int
     """Sum of `Drop.count` over all reasons that are a loss of their own; see `NO_LOSS`."""
     dead_letters: int = 0

@@ -124,15 +124,30 @@ def expected_shape(migrations: Sequence[Migration] = MIGRATIONS) -> dict[str, st
         db.close()
 
 
+def log_bytes(max_bytes: int) -> int:
+    """The part of the limit that the write-ahead log gets; it is folded in then."""
+    return min(4 << 20, max_bytes // 8)
+
+
+def reserve_bytes(max_bytes: int) -> int:
+    """The part of the limit that is kept for a full disk; see `room`."""
+    return min(1 << 20, max_bytes // 16)
+
+
+def file_pages(db: sqlite3.Connection, max_bytes: int) -> int:
+    """The pages that the database may have."""
+    page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
+    return (max_bytes - log_bytes(max_bytes) - reserve_bytes(max_bytes)) // page_bytes
+
+
 def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
     """A connection for the writer thread: WAL, every commit synced, size limited. Raises `DAMAGE_ERRORS`.
 
-    `max_bytes` is for the database and its log together; the log gets an eighth of it, at most 4 MiB, and is folded in then.
+    `max_bytes` is for the database, its log and the reserve together; see `log_bytes` and `reserve_bytes`.
     """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     db.text_factory = read_text
     try:
-        log_bytes = min(4 << 20, max_bytes // 8)
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -140,9 +155,9 @@ def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
         # Some builds overwrite deleted content with zeros: writes that flash memory does not need.
         db.execute("PRAGMA secure_delete = OFF")
         page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
-        db.execute(f"PRAGMA wal_autocheckpoint = {log_bytes // page_bytes}")
-        db.execute(f"PRAGMA journal_size_limit = {log_bytes}")
-        db.execute(f"PRAGMA max_page_count = {(max_bytes - log_bytes) // page_bytes}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {log_bytes(max_bytes) // page_bytes}")
+        db.execute(f"PRAGMA journal_size_limit = {log_bytes(max_bytes)}")
+        db.execute(f"PRAGMA max_page_count = {file_pages(db, max_bytes)}")
     except DAMAGE_ERRORS:
         db.close()
         raise

@@ -1,13 +1,14 @@
 """One transaction for a group of operations, and what to do when SQLite refuses it.
 
 Rules: runs on the writer thread. A group is committed as a whole; if one operation fails for a reason of its own, each is
-tried alone, so that it cannot take its neighbours down. When the file has reached its size the oldest that may go makes
-room, counted; when the disk is full nothing is deleted, because deleting would not help.
+tried alone, so that it cannot take its neighbours down. When the file may not grow, because it has reached its size or the
+file system is nearly full, the oldest that may go makes room, counted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,46 +17,84 @@ from typing import Final, TypeAlias
 from edge_agent.errors import StorageError
 from edge_agent.journal.ledger import Ledger
 from edge_agent.journal.operations import Operations
-from edge_agent.journal.trouble import DAMAGE_ERRORS, disk_is_full, is_damage, is_environment, primary_code, storage_error
+from edge_agent.journal.room import Room
+from edge_agent.journal.trouble import DAMAGE_ERRORS, is_damage, is_environment, primary_code, storage_error
+from edge_agent.journal.upkeep import Upkeep
 
 Operation: TypeAlias = Callable[[Operations], object]
 
+IDLE_S: Final = 60.0
+FAILING_S: Final = 5.0
+"""How often a journal that could not be written is tried again when nobody else does."""
+SWEEP_S: Final = 0.2
+"""Pause between two steps of the search for messages that are too old, when nothing else is to do."""
 _ROUNDS: Final = 8
 """How often room is made for one group: each round frees a 32nd of the file."""
 _FIRST_SLICE: Final = 16
 """Rows deleted at once at first; each further slice is twice as large."""
 
+_log = logging.getLogger(__name__)
+
 
 class Store:
     """The connection that writes. One owner, the writer thread, after it was made."""
 
-    def __init__(self, path: str, db: sqlite3.Connection, ledger: Ledger, operations: Operations) -> None:
+    def __init__(
+        self, path: str, db: sqlite3.Connection, ledger: Ledger, operations: Operations, room: Room, upkeep: Upkeep
+    ) -> None:
         self._path = path
         self._db = db
-        self._ledger = ledger
+        self.ledger = ledger
         self._operations = operations
+        self._room = room
+        self.upkeep = upkeep
         self._overtaken: list[int] = []
         self.commits = 0
         self.operations = 0
         self.failed_commits = 0
         self.damaged = False
+        self.failing = ""
+        """Why the last group could not be stored, if the machine is at fault; empty once one could."""
 
     def transact(self, group: Sequence[Operation]) -> list[object]:
         """Run a group in one transaction; for each operation its result or the StorageError that stopped it."""
         error: sqlite3.Error | ValueError | OverflowError
-        for _ in range(_ROUNDS):
+        for attempt in range(_ROUNDS):
             try:
+                self._room.look()
                 results = self._commit(group)
             except (sqlite3.Error, ValueError, OverflowError) as caught:
                 # The binding reports text or integers that SQLite cannot hold as UnicodeEncodeError or OverflowError.
                 error = caught
                 self._rollback()
-                if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL and self._make_room():
+                if isinstance(error, sqlite3.Error) and self._make_room(error, first=attempt == 0):
                     continue
                 break
             self._move_overtaken()
+            self._works_again()
             return results
         return self._failed(group, error)
+
+    def tick(self) -> float:
+        """Upkeep while nobody asks for anything; in how many seconds it is to be called again."""
+        with contextlib.suppress(sqlite3.Error):
+            self._room.look()
+        if self.failing:
+            self.transact([lambda operations: self.upkeep.save(operations.meters)])
+            return FAILING_S if self.failing else IDLE_S
+        if self._operations.due():
+            self.transact([])
+        return SWEEP_S if self._operations.outbox.sweeping else IDLE_S
+
+    def trouble(self) -> str:
+        """What hinders writing now, in words; empty for nothing. Any thread."""
+        found = [self._room.trouble or self.failing]
+        if self.upkeep.wear.spent:
+            found.append(
+                f"{self.upkeep.wear.day_bytes >> 20} MiB were written in a day, journal.max_write_bytes_per_day is reached:"
+                " routine messages are not stored"
+            )
+        return "; ".join(filter(None, found))
 
     def suspect(self) -> None:
         """Leave a note that makes the next start repair the file even if its check passes. Any thread."""
@@ -64,24 +103,31 @@ class Store:
             Path(suspect_path(self._path)).touch()
 
     def close(self) -> None:
-        """Fold the log into the file and close it."""
+        """Store what was only counted, fold the log into the file and close it."""
+        self.transact([lambda operations: operations.close()])
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        self.upkeep.wear.close()
 
     def _commit(self, group: Sequence[Operation]) -> list[object]:
         self._db.execute("BEGIN IMMEDIATE")
+        self._operations.begin()
         self._operations.outbox.move(self._overtaken)
-        deleted = self._ledger.to_delete()
+        deleted = self.ledger.to_delete()
         self._operations.outbox.delete(deleted)
         results = [operation(self._operations) for operation in group]
-        self._operations.finish()
-        self._db.execute("COMMIT")
-        self._overtaken = self._ledger.commit(deleted)
-        self._operations.drops.commit()
-        self.commits += 1
+        self._end(deleted)
         self.operations += len(group)
         return results
+
+    def _end(self, deleted: Sequence[int] = ()) -> None:
+        self._operations.finish()
+        self._db.execute("COMMIT")
+        self._overtaken = self.ledger.commit(deleted)
+        self._operations.commit()
+        self.upkeep.wear.measure()
+        self.commits += 1
 
     def _move_overtaken(self) -> None:
         """Give replaced messages that a reader took meanwhile their new numbers; if that fails the next transaction does it."""
@@ -97,8 +143,8 @@ class Store:
         with contextlib.suppress(sqlite3.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        self._ledger.rollback()
-        self._operations.drops.rollback()
+        self.ledger.rollback()
+        self._operations.rollback()
 
     def _failed(self, group: Sequence[Operation], error: sqlite3.Error | ValueError | OverflowError) -> list[object]:
         damage = not isinstance(error, OverflowError) and is_damage(error)
@@ -112,15 +158,38 @@ class Store:
         else:
             failure = StorageError(f"{self._path}: a value cannot be stored: {error}; correct the text it came from")
         failure.__cause__ = error
+        if environment:
+            if not self.failing:
+                _log.error("%s; nothing is acknowledged until it can be written again", failure)
+            self.failing = str(failure)
         return [failure] * len(group)
 
-    def _make_room(self) -> bool:
-        """Delete the oldest that may go until a 32nd of the file is free; True if anything was freed.
+    def _works_again(self) -> None:
+        if self.failing:
+            self.failing = ""
+            _log.warning("%s: can be written again", self._path)
 
-        First incidents that are closed, explained and delivered, then messages by priority. Nothing while the disk is full.
+    def _make_room(self, error: sqlite3.Error, *, first: bool) -> bool:
+        """Make room after a refusal, if that can help; True if it is worth another attempt.
+
+        When the disk is full to the last block, by giving the reserve back and beginning the log anew in its own room. Then
+        by deleting the oldest that may go, and at last by the reserve, which is for what must stay.
         """
-        if disk_is_full(self._path):
+        code = primary_code(error)
+        disk_full = self._room.full
+        if code != sqlite3.SQLITE_FULL and not (disk_full and code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)):
             return False
+        if disk_full and first:
+            self._room.use_reserve()
+            self._room.fold_log()
+            return True
+        return self._delete_oldest() or (self._room.low and self._room.use_reserve())
+
+    def _delete_oldest(self) -> bool:
+        """Delete until a 32nd of the file is free; True if anything was freed.
+
+        First incidents that are closed, explained and delivered, dead letters, old log entries, then messages by priority.
+        """
         try:
             limit = int(self._db.execute("PRAGMA max_page_count").fetchone()[0])
             before = self._free_pages()
@@ -137,11 +206,9 @@ class Store:
 
     def _delete_slice(self, count: int) -> bool:
         self._db.execute("BEGIN IMMEDIATE")
-        gone = self._operations.drop_incidents(count) or self._operations.outbox.give_up(count, "file-full")
-        self._operations.finish()
-        self._db.execute("COMMIT")
-        self._ledger.commit([])
-        self._operations.drops.commit()
+        self._operations.begin()
+        gone = self._operations.make_room(count)
+        self._end()
         return gone > 0
 
     def _free_pages(self) -> int:

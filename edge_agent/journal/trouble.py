@@ -30,7 +30,8 @@ _ADVICE: dict[int, str] = {
 }
 
 _DISK_FULL: Final = "no space left; free space on that file system, nothing stored before is lost"
-_DISK_FULL_BYTES: Final = 1 << 18
+FULL_BYTES: Final = 1 << 18
+"""A file system with less free than this is full: what SQLite has to write does not fit any more."""
 _LOST_CONTENT = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
 """I/O errors that mean that a part of the file cannot be read: trying again would not help, salvaging the rest does."""
 
@@ -53,12 +54,18 @@ def is_environment(error: sqlite3.Error) -> bool:
 
 
 def disk_is_full(path: str) -> bool:
-    """True if the file system of `path` has less than 256 KiB left for us."""
+    """True if the file system of `path` has less than `FULL_BYTES` left for us."""
+    free = free_bytes(path)
+    return free is not None and free < FULL_BYTES
+
+
+def free_bytes(path: str) -> int | None:
+    """What the file system of `path` has left for us; None if it does not say."""
     try:
         stat = os.statvfs(os.path.dirname(path) or ".")
     except OSError:
-        return False
-    return stat.f_bavail * stat.f_frsize < _DISK_FULL_BYTES
+        return None
+    return stat.f_bavail * stat.f_frsize
 
 
 def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: str, doing: str) -> StorageError:

@@ -517,4 +517,4 @@ def test_damage_found_while_running_is_said_and_repaired_at_the_next_start(path:
 
 def test_open_is_a_class_method_that_takes_text_paths(path: Path) -> None:
     Journal.open(str(path), JournalSettings(), SetClock()).close()
-    assert sorted(os.listdir(path.parent)) == ["journal.db", "journal.db.lock"]
+    assert sorted(os.listdir(path.parent)) == ["journal.db", "journal.db.lock", "journal.db.reserve"]

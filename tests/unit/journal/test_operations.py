@@ -12,7 +12,7 @@ from edge_agent.journal.operations import Operations
 from edge_agent.journal.rows import incident_row, message_row, read_text, seal_closure, summary_row
 from edge_agent.journal.schema import migrate
 from edge_agent.values import Message
-from tests.journals import SetClock, closure, incident, message, summary
+from tests.journals import SetClock, closure, incident, message, summary, upkeep
 
 LIMITS = Limits(
     max_outbox=10, keep_incidents=5, max_message_bytes=1000, max_message_age_s=3600.0, keep_log_entries=5, keep_dead_letters=3
@@ -28,7 +28,7 @@ class Open:
         migrate(self.db)
         self.ledger = Ledger()
         self.clock = SetClock(100.0)
-        self.do = Operations(self.db, self.ledger, LIMITS, self.clock)
+        self.do = Operations(self.db, self.ledger, LIMITS, self.clock, upkeep(self.clock))
 
     def queue(self, *messages: Message) -> None:
         self.do.record([], [message_row(m) for m in messages])

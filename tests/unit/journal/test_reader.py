@@ -59,7 +59,7 @@ def test_reads_beside_the_writer(reader: Reader, journal: Journal, heard: Heard)
     assert len(reader.open_incidents()) == 4
     assert reader.summary("i-000001") == summary(1)
     assert [p.incident_id for p in reader.past_incidents(0)] == ["i-000001"]
-    assert reader.oldest_queued_s() is not None
+    assert reader.oldest_since_s() is not None
     assert heard.rows == []
 
 

@@ -40,7 +40,7 @@ def found(counts: dict[str, int]) -> dict[str, int]:
 def test_whole_file_is_carried_over_whole(path: Path) -> None:
     before = path.read_bytes()
     counts = salvage(str(path), SETTINGS.max_bytes, 5.0)
-    assert found(counts) == {"incidents": 40, "summaries": 10, "closures": 1, "outbox": 99}
+    assert found(counts) == {"incidents": 40, "summaries": 10, "closures": 1, "outbox": 99, "meters": 2}
     assert path.read_bytes() == before
     aside = finish_swap(str(path))
     assert Path(aside).read_bytes() == before
@@ -82,7 +82,7 @@ def test_rows_with_a_wrong_checksum_are_left(path: Path) -> None:
     db.close()
     counts = salvage(str(path), 4 << 20, 5.0)
     # Incident 5 had a summary, which means nothing without it.
-    assert found(counts) == {"incidents": 39, "summaries": 9, "closures": 1, "outbox": 98}
+    assert found(counts) == {"incidents": 39, "summaries": 9, "closures": 1, "outbox": 98, "meters": 2}
 
 
 def change_schema(path: Path, old: str, new: bytes) -> None:

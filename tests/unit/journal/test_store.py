@@ -10,12 +10,11 @@ import pytest
 
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
-from edge_agent.journal.ledger import Ledger
-from edge_agent.journal.limits import limits_of
+from edge_agent.journal.assembly import make_store
 from edge_agent.journal.operations import Operations
 from edge_agent.journal.rows import message_row
 from edge_agent.journal.schema import connect_writer, migrate
-from edge_agent.journal.store import Operation, Store, suspect_path
+from edge_agent.journal.store import Operation, suspect_path
 from tests.journals import SetClock, message
 
 SETTINGS = JournalSettings(max_bytes=1 << 20, max_outbox=100_000, keep_incidents=100)
@@ -28,9 +27,8 @@ class Open:
         self.path = path
         self.db = connect_writer(str(path), 1 << 20)
         migrate(self.db)
-        self.ledger = Ledger()
-        self.ledger.load(self.db)
-        self.store = Store(str(path), self.db, self.ledger, Operations(self.db, self.ledger, limits_of(SETTINGS), SetClock()))
+        self.store = make_store(str(path), self.db, SETTINGS, SetClock(), None, created=False)
+        self.ledger = self.store.ledger
 
     def topics(self) -> list[str]:
         db = sqlite3.connect(self.path)
