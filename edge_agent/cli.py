@@ -1,4 +1,5 @@
-"""The command line: `edge-agent run | demo | check | status | incidents | dead-letters | explain | egress | replay | bench`.
+"""The command line: `edge-agent run | demo | check | status | incidents | dead-letters | explain | egress | audit |
+replay | bench`.
 
 Rules: what a command needs is imported when it runs, so that `--help` is quick; results go to standard output, what is
 wrong to standard error; exit codes are 0, 1 failed, 2 usage, 78 bad configuration (EX_CONFIG of sysexits.h). A closed pipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edge_agent.config.settings import Settings
 
 FAILED = 1
+USAGE = 2
 BAD_CONFIG = 78
 INTERRUPTED = 130
 DEFAULT_CONFIG = "/etc/edge-agent/edge-agent.yaml"
@@ -57,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(argv: list[str]) -> int:
     if argv and argv[0] in OWN_OPTIONS:
         return _own_options(argv[0], argv[1:])
+    if argv[:2] == ["audit", "replay"]:
+        from edge_agent.replay.compare import main as compare
+
+        return compare(argv[2:])
     options = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     return command(options)
@@ -106,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--template", action="store_true", help="without the writer: the template's sentences")
     explain.add_argument("--timezone", default="UTC", metavar="NAME", help="IANA time zone of the times in sentences (UTC)")
     _add_egress(add("egress", "show what would leave for a stronger model, to the byte, and what did"))
-    add("replay", "run detection over a recording in CSV, strictly online (`replay --help`)")
+    _add_audit(add("audit", "show that the log of decisions is whole, and that what was said would be said again"))
+    add("replay", "run the agent over a recording in CSV, strictly online (`replay --help`)")
     add("bench", "measure this machine (`bench --help`)")
     return parser
 
@@ -130,6 +137,34 @@ def _add_egress(parser: argparse.ArgumentParser) -> None:
     log.add_argument("--limit", type=int, default=1_000_000, metavar="N", help="only the newest N")
     verify = add("verify", "check that the log of what left is whole and in order; prints its newest hash", _egress_verify)
     verify.add_argument("--contains", metavar="HASH", help="a newest hash noted earlier, which the log must still hold")
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    verify_text = "check that a log is whole and that the stored summaries are what it says; prints its newest hash, the head"
+    verify = commands.add_parser("verify", help=verify_text, description=f"{verify_text.capitalize()}.")
+    verify.set_defaults(command=_audit_verify)
+    verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported log, instead of the journal's")
+    verify.add_argument("--head", type=_hash, metavar="HASH", help="a head noted earlier, which the log must still hold")
+    verify.add_argument("--explain", action="store_true", help="write the sentences of closed incidents again and compare")
+    export_text = "write a log as JSON, one entry a line, so that it can be verified elsewhere"
+    export = commands.add_parser("export", help=export_text, description=f"{export_text.capitalize()}.")
+    export.set_defaults(command=_audit_export)
+    for sub in (verify, export):
+        _add_config(sub)
+        sub.add_argument(
+            "--log", choices=("audit", "egress"), default="audit", help="of decisions (audit), or of what left (egress)"
+        )
+    commands.add_parser("replay", help="decide anew over a recording and compare with a recorded log (`audit replay --help`)")
+
+
+def _hash(text: str) -> bytes:
+    from edge_agent.messages.log_lines import parse_hash
+
+    try:
+        return parse_hash(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +253,23 @@ def _dead_letters(options: argparse.Namespace) -> int:
     from edge_agent.commands.dead_letters import show_dead_letters
 
     return show_dead_letters(_settings(options.config), limit=max(1, options.limit), as_json=options.json)
+
+
+def _audit_verify(options: argparse.Namespace) -> int:
+    from edge_agent.commands.audit import verify, verify_file
+
+    if options.file is not None:
+        if options.explain:
+            print("edge-agent audit verify: --explain reads the journal; leave FILE out", file=sys.stderr)
+            return USAGE
+        return verify_file(options.file, head=options.head)
+    return verify(_settings(options.config), options.log, head=options.head, explain=options.explain)
+
+
+def _audit_export(options: argparse.Namespace) -> int:
+    from edge_agent.commands.audit import export
+
+    return export(_settings(options.config), options.log)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -11,10 +11,10 @@ import sys
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge_agent.commands.incident_source import incident_in
-from edge_agent.engines.loading import open_release
+from edge_agent.engines.speaking import Speaker, open_speaker
 from edge_agent.errors import IncidentFormatError, ReleaseError
 from edge_agent.messages import explanation_document
-from edge_agent.pipeline import TEMPLATE_ONLY, SpeakingRelease, Writer, explain
+from edge_agent.pipeline import TEMPLATE_ONLY
 
 
 def explain_file(name: str, timezone: str, *, template_only: bool, device: str = "cpu") -> int:
@@ -27,31 +27,14 @@ def explain_file(name: str, timezone: str, *, template_only: bool, device: str =
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise IncidentFormatError("bad-timezone", f"{timezone}: expected an IANA time zone such as Europe/Berlin") from error
-    release, writer = (TEMPLATE_ONLY, None) if template_only else _speaking(device)
-    try:
-        summary = explain(incident, None, writer, release, 0.0, zone)
-    except ReleaseError as error:
-        _complain(error)
-        summary = explain(incident, None, None, release, 0.0, zone)
+    speaker = Speaker(TEMPLATE_ONLY, None) if template_only else open_speaker(_complain, device)
+    summary = speaker.explain(incident, None, 0.0, zone)
     # JSON is UTF-8 whatever the locale says: a name that the locale cannot write must not change or end the output.
     text = json.dumps(explanation_document(summary), indent=2, ensure_ascii=False)
     sys.stdout.flush()
     sys.stdout.buffer.write(f"{text}\n".encode())
     sys.stdout.buffer.flush()
     return 0
-
-
-def _speaking(device: str) -> tuple[SpeakingRelease, Writer | None]:
-    try:
-        opened = open_release()
-    except ReleaseError as error:
-        _complain(error)
-        return TEMPLATE_ONLY, None
-    try:
-        return opened.speaking, opened.open_writer(device)
-    except ReleaseError as error:
-        _complain(error)
-        return opened.speaking, None
 
 
 def _complain(error: ReleaseError) -> None:

@@ -45,12 +45,42 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "check", "status", "incidents", "explain", "replay", "bench"])
+@pytest.mark.parametrize(
+    "command", ["run", "demo", "check", "status", "incidents", "explain", "egress", "audit", "replay", "bench"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["verify", "export", "replay"])
+def test_every_command_about_the_audit_log_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", command, "--help"])
+    assert ended.value.code == 0
+    assert f"edge-agent audit {command}" in capsys.readouterr().out
+
+
+def test_a_head_that_is_no_hash_and_options_that_exclude_each_other_are_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "verify", "--head", "abc"])
+    assert ended.value.code == 2
+    assert "'abc' is no hash; expected 64 hexadecimal digits" in capsys.readouterr().err
+    assert main(["audit", "verify", "--explain", str(tmp_path / "log.jsonl")]) == 2
+    assert "--explain reads the journal" in capsys.readouterr().err
+
+
+def test_the_audit_log_of_a_state_folder_is_verified_and_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text(f"state_dir: {tmp_path}\n")
+    assert main(["audit", "verify", "--config", str(config)]) == 0
+    assert "audit log: no entries" in capsys.readouterr().out
+    assert main(["audit", "export", "--config", str(config), "--log", "egress"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.commands import explain_file as module
 from edge_agent.commands.explain_file import explain_file
+from edge_agent.engines import speaking
 from edge_agent.errors import IncidentFormatError, ReleaseError
 from edge_agent.messages import encode, incident_document
 from tests.writing import anomaly, incident
@@ -55,10 +55,10 @@ def test_times_are_in_the_zone_that_is_asked_for(path: str, capsys: pytest.Captu
 def test_a_release_that_cannot_be_used_leaves_the_template_and_says_why(
     path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> None:
+    def refuse(**_: str) -> None:
         raise ReleaseError("manifest.json: damaged")
 
-    monkeypatch.setattr(module, "open_release", refuse)
+    monkeypatch.setattr(speaking, "open_release", refuse)
     assert explain_file(path, "UTC", template_only=False) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["route"] == "template"
