@@ -48,7 +48,7 @@ class StrictBroker:
     It closes as soon as it sees that a packet is larger than `max_packet_bytes`, without reading it.
     """
 
-    def __init__(self, rule: Rule, port: int = 0, max_packet_bytes: int = 1 << 28) -> None:
+    def __init__(self, rule: Rule, port: int = 0, max_packet_bytes: int = 1 << 28, receive_maximum: int = 0) -> None:
         self.taken: list[Published] = []
         """What was confirmed with success."""
         self.heard: list[Published] = []
@@ -56,6 +56,7 @@ class StrictBroker:
         self.connections = 0
         self._rule = rule
         self._max_packet_bytes = max_packet_bytes
+        self._receive_maximum = receive_maximum
         self._server = socket.create_server(("127.0.0.1", port))
         self._server.settimeout(0.05)
         self._ending = threading.Event()
@@ -118,7 +119,7 @@ class StrictBroker:
         """Deal with one packet; False closes the connection."""
         match head >> 4:
             case 1:
-                peer.sendall(b"\x20\x03\x00\x00\x00" if is_v5 else b"\x20\x02\x00\x00")
+                peer.sendall(self._accepted() if is_v5 else b"\x20\x02\x00\x00")
             case 3 if head & 6:
                 return self._published(peer, _read_publish(connection, body, is_v5=is_v5), is_v5=is_v5)
             case 8:
@@ -128,6 +129,12 @@ class StrictBroker:
             case 14:
                 return False
         return True
+
+    def _accepted(self) -> bytes:
+        """CONNACK of MQTT 5, with the Receive Maximum where there is one."""
+        if not self._receive_maximum:
+            return b"\x20\x03\x00\x00\x00"
+        return b"\x20\x06\x00\x00\x03\x21" + struct.pack("!H", self._receive_maximum)
 
     def _published(self, peer: socket.socket, message: Published, *, is_v5: bool) -> bool:
         self.heard.append(message)

@@ -27,22 +27,17 @@ from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.credentials import read_password, tls_context
 from edge_agent.errors import LinkError
+from edge_agent.mqtt import packets
 from edge_agent.mqtt.fates import INVALID, LOST, TOO_LARGE, UNREADABLE, ended_with
 from edge_agent.mqtt.inbox import MAX_REQUESTS, Inbox, Request, own_topic
 from edge_agent.mqtt.outgoing import Outgoing, UserProperties, Waker
 from edge_agent.mqtt.pace import Canary
-from edge_agent.mqtt.packets import (
-    MAX_PACKET_BYTES,
-    connect_properties,
-    publish_bytes,
-    publish_properties,
-    slug,
-    subscribe_options,
-)
 from edge_agent.values import Arrival, Message
 
 MAX_IN_FLIGHT = 64
 """Limit on publishes that wait for the broker's confirmation, unless the broker sets a lower one."""
+MAX_QUEUED = 64
+"""Messages that may wait behind these, so that a confirmation is followed by the next one without a hop between threads."""
 RESERVED_IN_FLIGHT = 4
 """Room on top of that for the link's own messages of birth and farewell."""
 CONNECT_TIMEOUT_S = 10.0
@@ -88,7 +83,7 @@ class Connection:
         self.end_reason = ""
         self.received = 0
         self.max_in_flight = MAX_IN_FLIGHT
-        self._max_packet_bytes = MAX_PACKET_BYTES
+        self._max_packet_bytes = packets.MAX_PACKET_BYTES
         self._around = around
         self._confirmed = 0
         self._unacknowledged = 0
@@ -127,7 +122,7 @@ class Connection:
             if self.is_v5:
                 clean, properties = (
                     settings.session_expiry_s == 0,
-                    connect_properties(settings, self._around.inbox.max_unacknowledged),
+                    packets.connect_properties(settings, self._around.inbox.max_unacknowledged),
                 )
                 client.connect(settings.host, settings.port, settings.keepalive_s, clean_start=clean, properties=properties)
             else:
@@ -216,7 +211,7 @@ class Connection:
             self._read()
         around.inbox.announce()
         self._acknowledge()
-        for taken in around.outgoing.queued():
+        while len(self._tokens) < self.max_in_flight and (taken := around.outgoing.next()):
             self.send(*taken)
         if client.want_write():
             client.loop_write()
@@ -230,8 +225,7 @@ class Connection:
                 before = self.received + self._confirmed
                 if read() != MQTTErrorCode.MQTT_ERR_SUCCESS or self.received + self._confirmed == before or not self.is_reading:
                     break
-        except (LookupError, ValueError) as error:
-            # paho 2.0 and 2.1 on what later ones end the connection for.
+        except (LookupError, ValueError) as error:  # paho 2.0 and 2.1 on what later ones end the connection for
             self.abort(UNREADABLE)
             raise LinkError(f"the broker sent a packet that cannot be read: {error!r}") from error
 
@@ -249,9 +243,9 @@ class Connection:
 
     def send(self, token: int, message: Message, user_properties: UserProperties = ()) -> None:
         """Publish; the token, if it is not 0, is resolved with the outcome."""
-        properties = publish_properties(message, user_properties) if self.is_v5 else None
+        properties = packets.publish_properties(message, user_properties) if self.is_v5 else None
         try:
-            if publish_bytes(message, properties, is_v5=self.is_v5) > self._max_packet_bytes:
+            if packets.is_larger(message, properties, self._max_packet_bytes, is_v5=self.is_v5):
                 # The broker would end the connection, and again when it is sent again.
                 log.warning("mqtt: %s: %d bytes are more than the broker takes", message.topic, len(message.payload))
                 self._resolve(token, TOO_LARGE)
@@ -281,7 +275,7 @@ class Connection:
 
         def on_disconnect(_client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _more: Any) -> None:
             source = "broker" if flags.is_disconnect_packet_from_server else "lost"
-            self.end_reason = self.end_reason or f"{source}-{slug(reason)}"
+            self.end_reason = self.end_reason or f"{source}-{packets.slug(reason)}"
 
         def on_subscribe(_client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _more: Any) -> None:
             self._guarded(lambda: self._on_subscribe(self._subscribing.pop(mid, ()), reasons))
@@ -290,7 +284,7 @@ class Connection:
             self._confirmed += 1
             token = self._tokens.pop(mid, None)
             if token is not None:
-                self._resolve(token, f"refused-{slug(reason)}" if reason.is_failure else "")
+                self._resolve(token, f"refused-{packets.slug(reason)}" if reason.is_failure else "")
 
         client = self._client
         client.on_connect, client.on_disconnect = on_connect, on_disconnect
@@ -370,12 +364,12 @@ class Connection:
         around, settings = self._around, self._around.settings
         self.answered = True
         if reason.is_failure:
-            self.end_reason = f"refused-{slug(reason)}"
+            self.end_reason = f"refused-{packets.slug(reason)}"
             log.warning("mqtt: %s:%d refused the connection: %s", settings.host, settings.port, reason)
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT + RESERVED_IN_FLIGHT)
         self.max_in_flight = max(1, min(MAX_IN_FLIGHT, receive_maximum - RESERVED_IN_FLIGHT))
-        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", packets.MAX_PACKET_BYTES)
         if resumed:
             around.inbox.redelivered_from = self.session
         # MQTT 5 can subscribe again without having retained messages sent again; 3.1.1 cannot, so only where it must.
@@ -391,7 +385,9 @@ class Connection:
         filters = list(self._around.filters.items())
         for start in range(0, len(filters), FILTERS_A_PACKET):
             part = filters[start : start + FILTERS_A_PACKET]
-            wanted = [(name, subscribe_options(name, qos, self._around.own)) for name, qos in part] if self.is_v5 else part
+            wanted = (
+                [(name, packets.subscribe_options(name, qos, self._around.own)) for name, qos in part] if self.is_v5 else part
+            )
             _, mid = self._client.subscribe(wanted)
             self._subscribing[mid or 0] = tuple(name for name, _ in part)
         self.subscribed = True

@@ -18,7 +18,7 @@ from msgspec import Struct
 from edge_agent.clock import Clock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.errors import LinkError
-from edge_agent.mqtt.connection import Connection, Surroundings
+from edge_agent.mqtt.connection import MAX_QUEUED, Connection, Surroundings
 from edge_agent.mqtt.inbox import Inbox, Request
 from edge_agent.mqtt.outgoing import Outgoing, UserProperties, Waker
 from edge_agent.mqtt.pace import Backoff, Canary, ProtocolChoice, Uniform
@@ -213,7 +213,7 @@ class MqttLink:
         self._subscribed = connection.subscribed
         self._connects += 1
         self._current = connection
-        self._outgoing.begin(connection.max_in_flight)
+        self._outgoing.begin(connection.max_in_flight + MAX_QUEUED)
         self._connected.set()
 
     def _is_deaf(self, connection: Connection, now_s: float) -> bool:

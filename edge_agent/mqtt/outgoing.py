@@ -12,7 +12,6 @@ import itertools
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from edge_agent.mqtt.fates import LOST
@@ -94,14 +93,13 @@ class Outgoing:
             self._queue.append(Taken(token, message, properties))
         return token
 
-    def queued(self) -> Iterator[Taken]:
-        """The queued messages, oldest first; whoever takes one from here resolves it."""
-        while self._queue:
-            yield self._queue.popleft()
+    def next(self) -> Taken | None:
+        """The oldest queued message, None if there is none; whoever takes one from here resolves it."""
+        return self._queue.popleft() if self._queue else None
 
     def drop(self) -> None:
         """The connection is over: all that is queued is lost."""
-        for taken in self.queued():
+        while taken := self.next():
             self.resolve(taken.token, LOST)
 
     def resolve(self, token: int, failure: str = "") -> None:

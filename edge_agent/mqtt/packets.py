@@ -54,6 +54,13 @@ def publish_bytes(message: Message, properties: Properties | None, *, is_v5: boo
     return 1 + max(1, -(-remaining.bit_length() // 7)) + remaining
 
 
+def is_larger(message: Message, properties: Properties | None, most_bytes: int, *, is_v5: bool) -> bool:
+    """Whether the PUBLISH packet is larger than `most_bytes`, which is rarely worth an exact count."""
+    # 1,024 for the header and the user properties, which are our own and short.
+    surely_enough = 1_024 + 4 * len(message.topic) + len(message.response_correlation) + len(message.payload)
+    return surely_enough > most_bytes and publish_bytes(message, properties, is_v5=is_v5) > most_bytes
+
+
 def slug(reason: ReasonCode) -> str:
     """A reason code as one word."""
     return str(reason).lower().replace(" ", "-")

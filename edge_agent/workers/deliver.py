@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import Protocol
 
 from edge_agent.clock import Clock
@@ -77,6 +78,8 @@ class DeliverWorker:
         self._flight = Flight()
         self._suspicion = Suspicion()
         self._after = 0
+        self._ahead: deque[Queued] = deque()
+        """Read from the journal and not handed over."""
         self._more = True
         self._session: int | None = None
         """The connection that is used; None between two."""
@@ -189,6 +192,7 @@ class DeliverWorker:
         """From the oldest on, whatever was refused or lost."""
         self._flight.again()
         self._fallen, self._fate = [], "lost"
+        self._ahead.clear()
         self._after, self._more = 0, True
 
     # ---- dead letters ----------------------------------------------------------------------------------------------
@@ -219,16 +223,18 @@ class DeliverWorker:
         limit = 1 if self._suspicion.careful else MAX_IN_FLIGHT
         sent = False
         while len(self._flight) < limit:
-            rows = self._journal.outbox(self._after, min(MAX_READ, limit - len(self._flight)))
-            if not rows:
-                self._more = False
-                return sent
-            for queued in rows:
-                if queued.number not in self._flight and queued.number not in self._to_bury:
-                    if not self._hand_over(queued):
-                        return sent
-                    sent = True
-                self._after = queued.number
+            if not self._ahead:
+                self._ahead.extend(self._journal.outbox(self._after, MAX_READ))
+                if not self._ahead:
+                    self._more = False
+                    return sent
+            queued = self._ahead[0]
+            if queued.number not in self._flight and queued.number not in self._to_bury:
+                if not self._hand_over(queued):
+                    return sent
+                sent = True
+            self._after = queued.number
+            self._ahead.popleft()
         return sent
 
     def _hand_over(self, queued: Queued) -> bool:

@@ -243,6 +243,13 @@ def test_a_broker_whose_refusal_cannot_be_read(monkeypatch: pytest.MonkeyPatch, 
     ):
         good = link.publish(Message(topic="edge/gw/good", payload=b"1"))
         wait_until(lambda: link.published(0.1) == [good])
+        reads = Client.loop_read
+
+        def raise_as_older_ones_do(client: Client) -> object:
+            if broker.heard[-1].topic == "edge/gw/large":
+                raise ValueError("Expected exactly one name, found []")
+            return reads(client)
+
         if raising:
             monkeypatch.setattr(Client, "loop_read", raise_as_older_ones_do)
         bad = link.publish(Message(topic="edge/gw/large", payload=b"1"))
@@ -250,10 +257,6 @@ def test_a_broker_whose_refusal_cannot_be_read(monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.undo()
         wait_until(lambda: link.counters.connects == 2)
         assert set(link.counters.disconnects) == {"lost-protocol-error"}
-
-
-def raise_as_older_ones_do(client: Client) -> None:
-    raise ValueError("Expected exactly one name, found []")
 
 
 def test_a_large_message_upon_which_the_broker_closes_while_it_is_written() -> None:
@@ -270,9 +273,27 @@ def test_a_large_message_upon_which_the_broker_closes_while_it_is_written() -> N
 def test_a_broker_that_takes_few_unconfirmed_messages_gets_no_more() -> None:
     receive_maximum_10 = b"\x20\x06\x00\x00\x03\x21\x00\x0a"
     with ScriptedBroker([receive_maximum_10]) as broker, running(link_to(broker, protocol="5")) as link:
-        tokens = [link.publish(Message(topic="edge/gw/info", payload=b"1")) for _ in range(20)]
-        assert 1 <= sum(token is not None for token in tokens) <= 10
-        link.stop(0.1)
+        tokens = [link.publish(Message(topic="edge/gw/info", payload=b"1")) for _ in range(200)]
+        assert 10 < sum(token is not None for token in tokens) < 200, "what waits has no bound"
+        wait_until(lambda: b"edge/gw/info" in broker.sent_to_us[0])
+        link.stop(0.3)
+        assert 1 <= broker.sent_to_us[0].count(b"edge/gw/info") <= 10
+
+
+@pytest.mark.parametrize("receive_maximum", [1, 5, 20, 1000])
+def test_what_waits_behind_the_unconfirmed_follows_them_in_order(receive_maximum: int) -> None:
+    with (
+        StrictBroker(lambda message: "confirm", receive_maximum=receive_maximum) as broker,
+        running(new_link(settings_for(broker.port, protocol="5"), farewell=tuple)) as link,
+    ):
+        sent = 0
+        confirmed: list[int] = []
+        while len(confirmed) < 500:
+            while sent < 500 and link.publish(Message(topic="edge/gw/info", payload=b"%d" % sent)) is not None:
+                sent += 1
+            confirmed += link.published(1.0)
+        taken = [int(message.payload) for message in broker.taken if message.topic == "edge/gw/info"]
+        assert taken == list(range(500))
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])

@@ -29,7 +29,9 @@ def test_what_is_taken_keeps_its_properties() -> None:
     outgoing.begin(9)
     outgoing.take(MESSAGE)
     outgoing.take(MESSAGE, (("replayed", "true"),))
-    assert [waiting.properties for waiting in outgoing.queued()] == [(), (("replayed", "true"),)]
+    assert outgoing.next() == (1, MESSAGE, ())
+    assert outgoing.next() == (2, MESSAGE, (("replayed", "true"),))
+    assert outgoing.next() is None
 
 
 def test_takes_no_more_than_the_limit_until_outcomes_make_room() -> None:
@@ -47,7 +49,7 @@ def test_what_is_queued_when_a_connection_ends_is_lost_and_not_sent_on_the_next(
     outgoing.end()
     outgoing.drop()
     outgoing.begin(9)
-    assert list(outgoing.queued()) == []
+    assert outgoing.next() is None
     assert outgoing.lost() == [(token, LOST)]
 
 
@@ -80,7 +82,7 @@ def test_every_token_comes_back_exactly_once_and_in_order_of_taking(steps: list[
             outgoing.drop()
             outgoing.begin(5)
         else:
-            for waiting in outgoing.queued():
+            while waiting := outgoing.next():
                 outgoing.resolve(waiting.token, "refused-quota-exceeded" if step == "refuse" else "")
     outgoing.drop()
     published, lost = outgoing.published(0.0), [token for token, _ in outgoing.lost()]

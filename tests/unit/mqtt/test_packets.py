@@ -11,7 +11,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_agent.config.settings import MqttSettings
-from edge_agent.mqtt.packets import connect_properties, publish_bytes, publish_properties, subscribe_options
+from edge_agent.mqtt.packets import connect_properties, is_larger, publish_bytes, publish_properties, subscribe_options
 from edge_agent.values import Message
 
 MARKS = (("replayed", "true"), ("queued", "2026-11-22T10:00:00Z"))
@@ -50,7 +50,11 @@ def test_the_size_is_what_goes_over_the_wire(
 ) -> None:
     message = Message(topic=topic, payload=bytes(size), qos=qos, response_correlation=correlation)
     properties = publish_properties(message, marks) if is_v5 else None
-    assert publish_bytes(message, properties, is_v5=is_v5) == len(written(message, marks, is_v5=is_v5))
+    size = len(written(message, marks, is_v5=is_v5))
+    assert publish_bytes(message, properties, is_v5=is_v5) == size
+    assert not is_larger(message, properties, size, is_v5=is_v5)
+    assert is_larger(message, properties, size - 1, is_v5=is_v5)
+    assert not is_larger(message, properties, 10 * size + 10_000, is_v5=is_v5)
 
 
 def test_a_message_without_anything_to_add_has_no_properties() -> None:
