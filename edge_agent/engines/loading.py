@@ -6,18 +6,22 @@ and without a classifier. The writer is opened by the thread that will own it, a
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 import edge_agent
 from edge_agent.confidence import FEATURES, ConfidenceRule
 from edge_agent.engines.classifier import TfliteClassifier
-from edge_agent.engines.writer import CTranslate2Writer
+from edge_agent.engines.instruction_set import instruction_set
+from edge_agent.engines.writer import COMPUTE_TYPE, CTranslate2Writer
 from edge_agent.errors import ReleaseError
 from edge_agent.pipeline import SpeakingRelease
 from edge_agent.prompt import PROMPT_VERSION
+from edge_agent.release.certificate import STILL, Key, Machine, differs, measured_for, parse_certificate, speaker_of
 from edge_agent.release.manifest import MANIFEST_NAME, Manifest, check_component, parse_manifest, refuse
 from edge_agent.verify import VERIFIER_VERSION
 
@@ -31,6 +35,8 @@ class OpenRelease(Struct, frozen=True):
     folder: Path
     manifest: Manifest
     speaking: SpeakingRelease
+    certified: str = ""
+    """Empty where the threshold in force is a certified one; else why it is the confidence rule's own, in words."""
 
     def open_writer(self, device: str = "cpu") -> CTranslate2Writer:
         """Load the writer. `device` is `cpu`, `cuda` or `auto`. Raises EngineError."""
@@ -45,24 +51,48 @@ class OpenRelease(Struct, frozen=True):
         )
 
 
-def open_release(folder: Path = FACTORY) -> OpenRelease:
+def open_release(folder: Path = FACTORY, device: str = "cpu") -> OpenRelease:
     """Read a release's folder, compare every component with the manifest and check that this agent can run it.
 
+    Where the release has a certificate that was measured on what the writer will run on, `device` as for `open_writer`, its
+    threshold takes the place of the confidence rule's; a certificate of other machines is no reason to refuse the release.
     Raises ReleaseError that names the file and what is wrong with it.
     """
     manifest = parse_manifest(_read(folder / MANIFEST_NAME), str(folder / MANIFEST_NAME))
-    why = refuse(manifest, edge_agent.__version__, PROMPT_VERSION, VERIFIER_VERSION)
+    why = refuse(manifest, edge_agent.__version__, PROMPT_VERSION)
     if why is not None:
         raise ReleaseError(f"{folder}: {why}")
     contents = {}
     for name in manifest.components:
         contents[name] = _read(folder / name)
         check_component(manifest, name, contents[name])
-    return OpenRelease(
-        folder,
-        manifest,
-        SpeakingRelease(manifest.id, _lexicon(contents["lexicon.txt"]), _rule(contents["confidence.json"], folder)),
-    )
+    rule = _rule(contents["confidence.json"], folder)
+    certificate = None if manifest.certificate is None else contents[manifest.certificate]
+    threshold, why_not = _certified(certificate, manifest, folder, device)
+    if threshold is not None:
+        rule = replace(rule, threshold=threshold)
+    return OpenRelease(folder, manifest, SpeakingRelease(manifest.id, _lexicon(contents["lexicon.txt"]), rule), why_not)
+
+
+def machine_of(device: str = "cpu") -> tuple[Machine, str]:
+    """What the writer runs on here, and the exact version of its runtime. `device` as for `open_writer`."""
+    try:
+        exact = version("ctranslate2")
+    except PackageNotFoundError:  # an image may leave the package's metadata out
+        exact = "unknown"
+    runtime = f"ctranslate2 {'.'.join(exact.split('.')[:2])}"
+    return Machine(instruction_set=instruction_set(device), runtime=runtime), exact
+
+
+def _certified(data: bytes | None, manifest: Manifest, folder: Path, device: str) -> tuple[float | None, str]:
+    """The certified threshold that holds here, or None and why there is none, in words."""
+    if data is None:
+        return None, f"the release has no certificate; {STILL}"
+    certificate = parse_certificate(data, f"{folder / (manifest.certificate or '')}")
+    speaker = speaker_of(manifest, COMPUTE_TYPE, PROMPT_VERSION, VERIFIER_VERSION)
+    key = Key(speaker, machine_of(device)[0])
+    measured = measured_for(certificate, key)
+    return (None, differs(certificate, key)) if measured is None else (measured.threshold, "")
 
 
 def _read(path: Path) -> bytes:

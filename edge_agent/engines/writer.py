@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.errors import EngineError
 from edge_agent.fill import SLOT
@@ -19,6 +19,9 @@ from edge_agent.values import Draft, Prompt
 if TYPE_CHECKING:
     from ctranslate2 import Generator
     from tokenizers import Tokenizer
+
+COMPUTE_TYPE = "int8"
+"""How weights are computed with; a certificate holds for one compute type."""
 
 
 class CTranslate2Writer:
@@ -30,7 +33,7 @@ class CTranslate2Writer:
         self._suppressed = suppressed
 
     @classmethod
-    def open(cls, model: Path, tokenizer: Path, lexicon: Sequence[str], device: str = "cpu") -> CTranslate2Writer:
+    def open(cls, model: Path, tokenizer: Path, lexicon: Sequence[str], device: str = "cpu") -> Self:
         """Load a CTranslate2 model folder and its `tokenizer.json`.
 
         `lexicon` lists the words and stops that may be written; every other piece of the vocabulary that is not a slot token is
@@ -41,7 +44,7 @@ class CTranslate2Writer:
 
         try:
             generator = ctranslate2.Generator(
-                str(model), device=device, compute_type="int8", inter_threads=1, intra_threads=1, max_queued_batches=1
+                str(model), device=device, compute_type=COMPUTE_TYPE, inter_threads=1, intra_threads=1, max_queued_batches=1
             )
             loaded = _Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # tokenizers raises bare Exception, CTranslate2 RuntimeError and ValueError

@@ -97,14 +97,12 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     return manifest
 
 
-def refuse(manifest: Manifest, agent_version: str, prompt_version: int, verifier_version: int) -> str | None:
-    """Why this agent cannot run a release, in words; None if it can."""
+def refuse(manifest: Manifest, agent_version: str, prompt_version: int) -> str | None:
+    """Why this agent cannot run a release, in words; None if it can. What its certificate holds for is no reason."""
     if _numbers(manifest.minimum_agent) > _numbers(agent_version):
         return f"release {manifest.id} needs edge-agent {manifest.minimum_agent} or newer; this is {agent_version}"
     if manifest.checks.prompt_version != prompt_version:
         return f"release {manifest.id} was trained for prompts of version {manifest.checks.prompt_version}, not {prompt_version}"
-    if manifest.certificate is not None and manifest.checks.verifier_version != verifier_version:
-        return f"release {manifest.id} was certified with verifier {manifest.checks.verifier_version}, not {verifier_version}"
     return None
 
 

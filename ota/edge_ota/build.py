@@ -3,7 +3,8 @@
     python -m edge_ota.build FOLDER --id ID --counter N [--minimum-agent X.Y.Z]
 
 Rules: every file below the folder becomes a component, except the manifest; the manifest is written last and atomically;
-what was written is parsed again by the device's own code before the command reports success.
+what was written is parsed again by the device's own code before the command reports success. A `certificate.json` in the
+folder becomes the release's certificate; it must be of this writer, tokenizer, lexicon and rule.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.atomic import write_atomic
+from edge_agent.engines.writer import COMPUTE_TYPE
 from edge_agent.errors import ReleaseError
 from edge_agent.prompt import PROMPT_VERSION
+from edge_agent.release.certificate import CERTIFICATE_NAME, STILL, Key, differs, parse_certificate, speaker_of
 from edge_agent.release.manifest import (
     FORMAT,
     MANIFEST_NAME,
@@ -33,7 +36,7 @@ DEFAULT_LIMITS = Limits(max_rss_bytes=400 << 20, max_sentence_s=20.0)
 
 
 def build_manifest(folder: Path, release_id: str, counter: int, minimum_agent: str) -> Manifest:
-    """Describe a folder's files. Raises ReleaseError if a required component is missing."""
+    """Describe a folder's files. Raises ReleaseError if a required component is missing or the certificate is of another."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -43,7 +46,7 @@ def build_manifest(folder: Path, release_id: str, counter: int, minimum_agent: s
     if missing:
         raise ReleaseError(f"{folder}: lacks {', '.join(missing)}: train them first")
     components = describe(files)
-    return Manifest(
+    manifest = Manifest(
         format=FORMAT,
         id=release_id,
         counter=counter,
@@ -56,7 +59,22 @@ def build_manifest(folder: Path, release_id: str, counter: int, minimum_agent: s
             classifier_sha256=components["classifier.tflite"].sha256,
         ),
         limits=DEFAULT_LIMITS,
+        certificate=CERTIFICATE_NAME if CERTIFICATE_NAME in files else None,
     )
+    if manifest.certificate is not None:
+        _check_certificate(files[CERTIFICATE_NAME], manifest, folder)
+    return manifest
+
+
+def _check_certificate(data: bytes, manifest: Manifest, folder: Path) -> None:
+    """Raises ReleaseError unless the certificate is of these components, whatever machine it was measured on."""
+    certificate = parse_certificate(data, str(folder / CERTIFICATE_NAME))
+    speaker = speaker_of(manifest, COMPUTE_TYPE, PROMPT_VERSION, VERIFIER_VERSION)
+    if not certificate.measured or certificate.speaker != speaker:
+        why = (
+            differs(certificate, Key(speaker, certificate.measured[0].machine)) if certificate.measured else "it measured nothing"
+        )
+        raise ReleaseError(f"{folder / CERTIFICATE_NAME}: {why.removesuffix(f'; {STILL}')}: measure again or remove it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

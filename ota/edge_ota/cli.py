@@ -1,7 +1,7 @@
 """The command line of edge-ota: one subcommand a task, each delegated to the module that does it.
 
 Rules: a task's module is imported only when its subcommand runs, so that no one needs torch to train the classifier or
-TensorFlow to train the writer. A recipe is a module with `main(argv) -> int`. Exit codes: 0, 1 failed, 2 usage.
+TensorFlow to train the writer. A task is a module with `main(argv) -> int`. Exit codes: 0, 1 failed, 2 usage.
 """
 
 from __future__ import annotations
@@ -15,27 +15,39 @@ RECIPES: dict[str, tuple[str, str]] = {
     "writer": ("edge_ota.train.writer", "the INT8 language model that phrases incidents"),
 }
 """Recipe name -> the module that trains it, and what it makes."""
+TASKS: dict[str, tuple[str, str]] = {
+    "build": ("edge_ota.build", "write the manifest of a release's folder"),
+    "calibrate": ("edge_ota.calibrate.certificate", "measure a release's writer and write its certificate"),
+    "curve": ("edge_ota.calibrate.curve", "how much has to be escalated for how much quality"),
+}
+"""Task name -> the module that does it, and what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `edge-ota train RECIPE [OPTIONS]`; the options are the recipe's own, `--help` lists them."""
+    """Run `edge-ota train RECIPE [OPTIONS]` or `edge-ota TASK [OPTIONS]`; `--help` after it lists the options of one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if len(arguments) < 2 or arguments[0] != "train" or arguments[1] not in RECIPES:
-        help_wanted = not {"-h", "--help"}.isdisjoint(arguments[:2])
-        print(_usage(), file=sys.stdout if help_wanted else sys.stderr)
-        return 0 if help_wanted else 2
-    module, _ = RECIPES[arguments[1]]
+    if arguments[:1] == ["train"] and len(arguments) > 1 and arguments[1] in RECIPES:
+        return _run(RECIPES[arguments[1]][0], arguments[2:])
+    if arguments and arguments[0] in TASKS:
+        return _run(TASKS[arguments[0]][0], arguments[1:])
+    help_wanted = not {"-h", "--help"}.isdisjoint(arguments[:2])
+    print(_usage(), file=sys.stdout if help_wanted else sys.stderr)
+    return 0 if help_wanted else 2
+
+
+def _run(module: str, arguments: list[str]) -> int:
     try:
-        recipe = import_module(module)
+        task = import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "edge_ota":
             raise
-        print(f"edge-ota: training needs {error.name}: install edge-ota[train]", file=sys.stderr)
+        print(f"edge-ota: {module} needs {error.name}: install edge-ota[train]", file=sys.stderr)
         return 1
-    return int(recipe.main(arguments[2:]))
+    return int(task.main(arguments))
 
 
 def _usage() -> str:
-    lines = ["usage: edge-ota train RECIPE [OPTIONS]", "", "recipes:"]
+    lines = ["usage: edge-ota train RECIPE [OPTIONS]", "       edge-ota TASK [OPTIONS]", "", "recipes:"]
     lines += [f"  {name:<12}{what}" for name, (_, what) in RECIPES.items()]
-    return "\n".join([*lines, "", "`edge-ota train RECIPE --help` lists the options of one."])
+    lines += ["", "tasks:", *(f"  {name:<12}{what}" for name, (_, what) in TASKS.items())]
+    return "\n".join([*lines, "", "`--help` after one of these lists its options."])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,19 @@ def test_a_built_release_opens_on_the_device(tmp_path: Path) -> None:
     folder = tmp_path / "release"
     shutil.copytree(FACTORY, folder)
     (folder / "manifest.json").unlink()
+    (folder / "certificate.json").unlink()
     assert main([str(folder), "--id", "trial-7", "--counter", "7"]) == 0
     manifest = open_release(folder).manifest
     assert (manifest.id, manifest.counter, manifest.certificate) == ("trial-7", 7, None)
+
+
+def test_a_certificate_of_another_writer_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    rule = json.loads((folder / "confidence.json").read_text())
+    (folder / "confidence.json").write_text(json.dumps(rule | {"threshold": 0.5}))
+    assert main([str(folder), "--id", "trial-7", "--counter", "7"]) == 1
+    assert "measured with another rule" in capsys.readouterr().err
 
 
 def test_the_factory_manifest_is_what_the_command_writes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from edge_ota.calibrate.incidents import Drawn, digest, draw
 from edge_agent.pipeline import plan_of
 from edge_agent.values import KINDS
 
-COUNT = 400
+COUNT = 240
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from edge_ota import cli
@@ -15,12 +16,12 @@ def test_usage_lists_the_recipes_and_is_an_error_without_a_task(capsys: pytest.C
     assert cli.main(["train", "nothing"]) == 2
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr()
-    assert all(name in shown.out and name in shown.err for name in cli.RECIPES)
+    assert all(name in shown.out and name in shown.err for name in (*cli.RECIPES, *cli.TASKS))
 
 
-@pytest.mark.parametrize("recipe", cli.RECIPES)
-def test_each_recipe_is_a_module_of_this_distribution(recipe: str) -> None:
-    module, _ = cli.RECIPES[recipe]
+@pytest.mark.parametrize("name", [*cli.RECIPES, *cli.TASKS])
+def test_each_name_is_a_module_of_this_distribution(name: str) -> None:
+    module, _ = (cli.RECIPES | cli.TASKS)[name]
     assert importlib.util.find_spec(module) is not None, f"{module} is missing"
 
 
@@ -36,6 +37,11 @@ def test_a_recipe_gets_its_own_options_and_its_code_is_returned(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "edge_ota.train.classifier", stand_in)
     assert cli.main(["train", "classifier", "--seed", "3"]) == 7
     assert seen == [["--seed", "3"]]
+
+
+def test_a_task_gets_its_own_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build", str(tmp_path), "--id", "x-1", "--counter", "1"]) == 1
+    assert "lacks" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_named_with_the_way_to_install_it(

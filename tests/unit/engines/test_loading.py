@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ReleaseError
 from edge_agent.prompt import CONTROLS
+from edge_agent.release.certificate import parse_certificate
+from edge_agent.release.manifest import describe, encode_manifest, parse_manifest
 
 
 def test_the_factory_release_opens_with_its_engines() -> None:
@@ -36,6 +41,51 @@ def test_a_component_that_is_missing_or_changed_is_named(name: str, tmp_path: Pa
         open_release(folder)
     (folder / name).unlink()
     with pytest.raises(ReleaseError, match=name):
+        open_release(folder)
+
+
+def _certified_for(folder: Path, instruction_set: str) -> None:
+    """Let the certificate speak of another machine, and the manifest of that certificate."""
+    path = folder / "certificate.json"
+    certificate = json.loads(path.read_bytes())
+    for measured in certificate["measured"]:
+        measured["machine"]["instruction_set"] = instruction_set
+    path.write_text(json.dumps(certificate))
+    manifest = parse_manifest((folder / "manifest.json").read_bytes(), "m")
+    component = describe({"certificate.json": path.read_bytes()})
+    changed = replace(manifest, components={**manifest.components, **component})
+    (folder / "manifest.json").write_bytes(encode_manifest(changed))
+
+
+def test_the_certified_threshold_is_in_force_where_it_was_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    _certified_for(folder, instruction_set())
+    release = open_release(folder)
+    certificate = parse_certificate((folder / "certificate.json").read_bytes(), "c")
+    assert release.certified == ""
+    assert release.speaking.rule.threshold == certificate.measured[0].threshold
+
+
+def test_elsewhere_the_rules_own_threshold_is_in_force_and_health_can_say_why(tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    _certified_for(folder, "z80/none")
+    release = open_release(folder)
+    assert release.certified.startswith("the certificate was measured on z80/none")
+    assert "the verifier still decides every sentence" in release.certified
+    assert release.speaking.rule.threshold == json.loads((FACTORY / "confidence.json").read_text())["threshold"]
+    assert "not on cuda" in open_release(folder, device="cuda").certified
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(FACTORY, folder)
+    (folder / "certificate.json").write_text("{}")
+    manifest = parse_manifest((folder / "manifest.json").read_bytes(), "m")
+    component = describe({"certificate.json": b"{}"})
+    (folder / "manifest.json").write_bytes(encode_manifest(replace(manifest, components={**manifest.components, **component})))
+    with pytest.raises(ReleaseError, match="not a certificate"):
         open_release(folder)
 
 
