@@ -356,6 +356,7 @@ class EscalateWorker:
         except TryLaterError as error:
             self._later(outside, escalation, sent, reserved, error)
         except BackendRefusalError as error:
+            _log.warning("%s refuses a question: %s", outside.name, error)
             self._turns.answered(request.id)
             outside.gate.refused(reserved, error)
             self._fates.finish(sent, "refused", error.reason)
@@ -370,6 +371,7 @@ class EscalateWorker:
 
     def _later(self, outside: Outside, before: Escalation, sent: Escalation, reserved: Reservation, error: TryLaterError) -> None:
         outside.gate.failed(reserved, error)
+        _log.warning("%s does not answer: %s", outside.name, error)
         self._metrics.flow.add(f"escalations_later_{error.reason}")
         left = error.reason not in NOTHING_LEFT and error.reason != FORMAT_UNSUPPORTED
         at_fault = left and self._turns.in_vain(sent.id)
