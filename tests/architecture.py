@@ -76,11 +76,12 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     "tflite_runtime": ("engines.classifier",),
     "ai_edge_litert": ("engines.classifier",),
     "usearch": ("engines.memory",),
-    "sqlite3": ("journal",),
+    "sqlite3": ("journal", "bench"),
     "urllib3": ("escalate.http",),
     "amqtt": ("demo.broker",),
 }
-"""Which modules of the device package may import a library. The bench has paho too: its comparison is a bare paho loop."""
+"""Which modules of the device package may import a library. The bench has paho and SQLite too: its comparisons are a bare
+paho loop and plain SQLite."""
 
 OPERATOR_MAY_IMPORT: tuple[str, ...] = (*CORE, "atomic", "engines", "factory", "__init__")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import edge_agent
-from edge_agent.bench import detection, ingest, latency, lifecycle
+from edge_agent.bench import backlog, detection, ingest, latency, lifecycle, wear
 from edge_agent.bench.report import Figure, Report, to_json, to_table
 from edge_agent.demo.broker import Broker, start_broker
 from edge_agent.errors import EdgeAgentError
@@ -28,6 +28,8 @@ PARTS: dict[str, Part] = {
     "latency": lambda broker, quick: latency.measure(broker, 5 if quick else 20),
     "start": lambda broker, quick: lifecycle.measure_start(broker, 1 if quick else 5),
     "memory": lambda broker, quick: lifecycle.measure_memory(broker, 360 if quick else lifecycle.HOUR_S),
+    "backlog": lambda broker, quick: backlog.measure(broker, 2_000 if quick else backlog.BACKLOG, 20 if quick else 300),
+    "wear": lambda _, quick: wear.measure(400 if quick else 4_000, 5 if quick else 30),
 }
 
 
