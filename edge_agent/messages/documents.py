@@ -45,6 +45,8 @@ class Health(Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int] = msgspec.field(default_factory=_no_counts)
     """What was done since the start: readings, anomalies, incidents, summaries."""
     problems: tuple[str, ...] = ()
+    certificate: str = ""
+    """Why the release's certificate does not hold on this machine, in words; empty where it does. No problem: see ADR 6."""
 
 
 class UpdateState(Struct, frozen=True, kw_only=True):
@@ -197,6 +199,7 @@ def health_document(health: Health) -> Document:
         "problems": list(health.problems),
         "version": health.version,
         "release": health.release,
+        "certificate": health.certificate,
         "boot_id": health.boot_id,
         "started": format_time(health.started_s),
         "time": format_time(health.time_s),

@@ -58,6 +58,8 @@ class About(Struct, frozen=True, kw_only=True):
 
     topics: Topics
     release: str
+    certificate: str = ""
+    """Why the release's certificate does not hold here; empty where it does."""
     boot_id: str
     started_s: float
     config: object
@@ -122,6 +124,7 @@ class HealthWorker:
         return Health(
             version=edge_agent.__version__,
             release=about.release,
+            certificate=about.certificate,
             boot_id=about.boot_id,
             started_s=about.started_s,
             time_s=self._clock.now_s(),

@@ -94,6 +94,12 @@ def test_health_is_degraded_by_any_problem_and_counts_are_in_order() -> None:
     assert health_document(replace(HEALTH, problems=("the disk is full",)))["status"] == "degraded"
 
 
+def test_a_certificate_of_another_machine_is_told_and_is_no_problem() -> None:
+    document = health_document(replace(HEALTH, certificate="measured elsewhere"))
+    assert (document["certificate"], document["status"]) == ("measured elsewhere", "ok")
+    assert health_document(HEALTH)["certificate"] == ""
+
+
 def test_an_update_that_is_idle_has_nothing_to_say() -> None:
     assert update_document(UpdateState(release="factory-1")) == {
         "state": "idle",
