@@ -305,7 +305,8 @@ def test_a_client_certificate_is_shown_and_read_anew_each_time(authority: Author
         cert.write_bytes(ours.cert_file.read_bytes())
         key.write_bytes(ours.key_file.read_bytes())
         assert asking.post("/", {}, BODY).status == 200
-        assert later(server.url, TlsSettings(ca_file=str(authority.ca_file))).reason == "tls-alert"
+        # The reset that follows the alert may overtake it.
+        assert later(server.url, TlsSettings(ca_file=str(authority.ca_file))).reason in ("tls-alert", "reset")
 
 
 def test_a_server_without_tls_where_tls_is_expected() -> None:
