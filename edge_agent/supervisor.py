@@ -45,6 +45,7 @@ from edge_agent.workers.outside import opener
 from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from edge_agent.workers.status_file import choose_path
+from edge_agent.workers.withdrawal import question_topic, withdraw
 
 MEMORY_NAME = "memory.usearch"
 STOP_S = 4.0
@@ -69,13 +70,13 @@ class Agent:
         self._topics = Topics(settings.mqtt.root, settings.gateway.id)
         self._journal = _open_journal(settings, self._topics, clock, self._metrics)
         self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
-        opened = _open_release(release_dir, self._metrics)
+        opened = _open_release(release_dir, settings.writer.device, self._metrics)
         speaking = opened.speaking if opened is not None else TEMPLATE_ONLY
         self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,
             journal=self._journal,
-            about=_about(settings, self._topics, speaking.id, clock),
+            about=_about(settings, self._topics, speaking.id, opened, clock),
             metrics=self._metrics,
             clock=clock,
         )
@@ -100,7 +101,14 @@ class Agent:
             self._stage(self._explain),
             self._stage(*([self._escalate] if self._escalate is not None else [])),
             self._stage(
-                DeliverWorker(link=self._link, journal=self._journal, wake=deliver, metrics=self._metrics, clock=clock),
+                DeliverWorker(
+                    link=self._link,
+                    journal=self._journal,
+                    wake=deliver,
+                    metrics=self._metrics,
+                    clock=clock,
+                    timeless=(question_topic(settings),),
+                ),
                 self._health,
             ),
         ]
@@ -199,6 +207,7 @@ class Agent:
     def _make_escalate(self) -> EscalateWorker | None:
         """The worker that asks a stronger model, where one is configured; None also where pseudonyms cannot be made."""
         settings = self._settings.escalation
+        withdraw(self._journal, self._topics, self._settings, self._clock)
         if settings.backend == "none":
             drop_all(self._journal, self._topics, self._clock)
             return None
@@ -257,9 +266,9 @@ def _open_journal(settings: Settings, topics: Topics, clock: Clock, metrics: Met
     return journal
 
 
-def _open_release(folder: Path, metrics: Metrics) -> OpenRelease | None:
+def _open_release(folder: Path, device: str, metrics: Metrics) -> OpenRelease | None:
     try:
-        return open_release(folder)
+        return open_release(folder, device)
     except ReleaseError as error:
         metrics.conditions.set("release", f"{error}; sentences are the template's")
         _log.error("the release cannot be used, sentences are the template's: %s", error)
@@ -296,11 +305,12 @@ def _engines(settings: Settings, release: OpenRelease | None, journal: Journal) 
     return Engines(writer, memory)
 
 
-def _about(settings: Settings, topics: Topics, release: str, clock: Clock) -> About:
+def _about(settings: Settings, topics: Topics, release: str, opened: OpenRelease | None, clock: Clock) -> About:
     path, is_runtime = choose_path(settings.runtime_dir, settings.state_dir, settings.gateway.id)
     return About(
         topics=topics,
         release=release,
+        certificate=opened.certified if opened is not None and settings.writer.enabled else "",
         boot_id=boot_id(),
         started_s=clock.now_s(),
         config=effective(settings),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Collection
 from typing import Protocol
 
 from edge_agent.clock import Clock
@@ -69,12 +70,23 @@ class DeliverWorker:
     name = "deliver"
     max_step_s = 40.0
 
-    def __init__(self, *, link: Publisher, journal: Journal, wake: threading.Event, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        link: Publisher,
+        journal: Journal,
+        wake: threading.Event,
+        metrics: Metrics,
+        clock: Clock,
+        timeless: Collection[str] = (),
+    ) -> None:
+        """`timeless` are topics whose messages never tell when they were queued: what is said there leaves the plant."""
         self._link = link
         self._journal = journal
         self._wake = wake
         self._metrics = metrics
         self._clock = clock
+        self._timeless = frozenset(timeless)
         self._flight = Flight()
         self._suspicion = Suspicion()
         self._after = 0
@@ -253,6 +265,7 @@ class DeliverWorker:
         if queued.before_start or queued.number <= self._sent_up_to:
             marks.append(("replayed", "true"))
         # A clock that was set back makes a wait negative, and hides how long it was.
-        if queued.before_start or abs(self._clock.now_s() - queued.queued_s) >= OLD_NEWS_S:
+        waited = queued.before_start or abs(self._clock.now_s() - queued.queued_s) >= OLD_NEWS_S
+        if waited and queued.message.topic not in self._timeless:
             marks.append(("queued", format_time(queued.queued_s)))
         return tuple(marks)

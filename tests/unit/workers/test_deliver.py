@@ -178,6 +178,24 @@ def test_what_an_earlier_process_left_may_have_been_sent_by_it(tmp_path: Path) -
         assert bench.link.marks == [{"replayed": "true", "queued": format_time(clock.s)}, {}]
 
 
+def test_on_a_timeless_topic_it_is_not_told_since_when_a_message_waited(tmp_path: Path) -> None:
+    clock = StepClock()
+    with journal_at(tmp_path, clock) as journal:
+        Bench(journal, clock).queue(1, "edge/gw/question")
+    with journal_at(tmp_path, clock) as journal:
+        bench = Bench(journal, clock)
+        bench.worker = DeliverWorker(
+            link=bench.link,
+            journal=journal,
+            wake=bench.wake,
+            metrics=bench.metrics,
+            clock=clock,
+            timeless=("edge/gw/question",),
+        )
+        bench.steps()
+        assert bench.link.marks == [{"replayed": "true"}]
+
+
 # ---- refusals --------------------------------------------------------------------------------------------------------
 
 
