@@ -93,4 +93,5 @@ def decode(data: bytes | None, maximum_s: float, now: Moment) -> Backoff:
     """The state that was kept; nothing to wait for where there is none, `maximum_s` once where it cannot be read."""
     if data is None:
         return Backoff()
-    return read(data, Backoff) or Backoff(failures=1, wait_s=min(maximum_s, DAY_S), timer=started(now))
+    backoff = read(data, Backoff) or Backoff(failures=1, wait_s=min(maximum_s, DAY_S), timer=started(now))
+    return at(backoff, now)

@@ -133,4 +133,5 @@ def decode(data: bytes | None, now: Moment) -> Breaker:
     """
     if data is None:
         return Breaker()
-    return read(data, Breaker) or Breaker(timer=started(now), reason="unreadable")
+    breaker = read(data, Breaker) or Breaker(timer=started(now), reason="unreadable")
+    return at(breaker, now)

@@ -130,7 +130,8 @@ def decode(data: bytes | None, now: Moment) -> Spent:
     """The state that was kept; see the module for what stands in for a damaged one. To be kept when it is `unreadable`."""
     if data is None:
         return Spent()
-    return read(data, Spent) or Spent(window=1, unreadable=True, timer=started(now))
+    spent = read(data, Spent) or Spent(window=1, unreadable=True, timer=started(now))
+    return at(spent, now)
 
 
 def _beyond(limits: Limits, requests: int, usage: Usage) -> BudgetReason | None:

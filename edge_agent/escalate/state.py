@@ -7,7 +7,8 @@ one boot to another only the wall clock can, and it counts for no less than noth
 Rules: pure. A wall clock before 2020 has not been set: what it says about the time between two boots counts for nothing, so
 that neither a gateway that starts at 1970 nor the day on which its clock is set gets a day as a gift. Whoever can set the
 clock gains at most a day with each reboot. While a gateway has no right clock only its running time counts; so that a reboot
-does not lose that, a state whose timer is `due_for_saving` is saved again.
+does not lose that, a state whose timer is `due_for_saving` is saved again. A state that is read is carried on to that moment at
+once: a clock that is set afterwards, in the same boot, no longer counts.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_a_success_ends_it() -> None:
 
 def test_the_wait_survives_restarts_and_stepped_clocks() -> None:
     state = backoff.failed(Backoff(), 2.0, 900.0, at(0.0), Lowest(), 100.0)
-    kept = backoff.decode(backoff.encode(state), 900.0, at(1.0))
+    kept = backoff.decode(backoff.encode(state), 900.0, at(0.0))
     assert backoff.remaining_s(kept, at(30.0, wall_s=0.0)) == 70.0
     assert backoff.remaining_s(kept, at(1.0, wall_s=NOW_S + 40, boot="boot-2")) == 60.0
     assert backoff.remaining_s(kept, at(1.0, wall_s=60.0, boot="boot-2")) == 100.0

@@ -80,7 +80,7 @@ def test_a_fingerprint_tells_parts_apart() -> None:
 
 
 def test_a_pause_survives_restarts_and_stepped_clocks() -> None:
-    kept = breaker.decode(breaker.encode(failures(3)), at(9.0))
+    kept = breaker.decode(breaker.encode(failures(3)), at(0.0))
     assert breaker.remaining_s(kept, at(100.0, wall_s=0.0)) == 200.0
     assert breaker.remaining_s(kept, at(1.0, wall_s=NOW_S + 100, boot="boot-2")) == 200.0
     assert breaker.remaining_s(kept, at(1.0, wall_s=NOW_S - 1e8, boot="boot-2")) == PAUSE_S
