@@ -20,7 +20,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
@@ -91,7 +91,7 @@ class HttpClient:
             # It has what is used of a socket: `sendall`, `makefile`, `settimeout`, `close`.
             connection.sock = cast(Any, wire)
             _send(connection, target, headers, body)
-            with connection.getresponse() as response:
+            with closing(connection.getresponse()) as response:
                 return _receive(response, self._limits.max_answer_bytes)
         except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise self._unanswered(error) from error
