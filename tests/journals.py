@@ -9,7 +9,18 @@ from edge_agent.journal import Journal
 from edge_agent.journal.ageing import Ageing
 from edge_agent.journal.upkeep import Upkeep
 from edge_agent.journal.wear import Wear
-from edge_agent.values import Anomaly, Closure, Evidence, Incident, IncidentState, Message, Slot, Summary
+from edge_agent.values import (
+    Anomaly,
+    Closure,
+    Escalation,
+    EscalationState,
+    Evidence,
+    Incident,
+    IncidentState,
+    Message,
+    Slot,
+    Summary,
+)
 
 T0_S = 1_790_000_000.0
 SMALL = JournalSettings(max_bytes=1 << 20, max_outbox=100, keep_incidents=100)
@@ -81,6 +92,22 @@ def summary(number: int, revision: int = 1, text: str = "Vibration rose.") -> Su
         written_s=T0_S + 5,
         asset="pump-1",
         evidence=Evidence(incident_id="i-000000", asset="pump-1", opened_s=T0_S, cause="bearing wear", similarity=0.5),
+    )
+
+
+def escalation(
+    number: int, revision: int = 1, state: EscalationState = "queued", severity: float = 0.9, outcome: str = ""
+) -> Escalation:
+    return Escalation(
+        incident_id=f"i-{number:06d}",
+        revision=revision,
+        id=f"q-{number:06d}-{revision}",
+        state=state,
+        reasons=("low-confidence",),
+        severity=severity,
+        queued_s=T0_S + 6,
+        changed_s=T0_S + 7,
+        outcome=outcome,
     )
 
 

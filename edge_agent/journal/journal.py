@@ -18,10 +18,10 @@ from typing import Final, Self
 from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
-from edge_agent.journal.assembly import make_store
+from edge_agent.journal.assembly import open_store
 from edge_agent.journal.commits import Committer
 from edge_agent.journal.drops import Tombstone
-from edge_agent.journal.opening import lock, open_database
+from edge_agent.journal.opening import lock
 from edge_agent.journal.operations import Operations
 from edge_agent.journal.reader import Reader, as_past
 from edge_agent.journal.records import (
@@ -37,7 +37,6 @@ from edge_agent.journal.records import (
 )
 from edge_agent.journal.rows import escalation_row, incident_row, message_row, meter_row, seal_closure, summary_row
 from edge_agent.journal.store import Store
-from edge_agent.journal.trouble import DAMAGE_ERRORS, storage_error
 from edge_agent.values import (
     Closure,
     Drop,
@@ -52,6 +51,9 @@ from edge_agent.values import (
 
 COMMIT_TIMEOUT_S: Final = 30.0
 """How long a caller waits for the disk before it is told that it cannot be relied on."""
+
+MANY_DELIVERED: Final = 1_000
+"""So many delivered messages do not wait for others to share the commit that deletes them."""
 
 
 class Journal:
@@ -83,12 +85,7 @@ class Journal:
         name = os.path.abspath(path)
         lock_fd = lock(name)
         try:
-            db, opening = open_database(name, settings.max_bytes, clock)
-            try:
-                store = make_store(name, db, settings, clock, tombstone, created=opening.created)
-            except DAMAGE_ERRORS as error:
-                db.close()
-                raise storage_error(error, name, "opening") from error
+            store, opening = open_store(name, settings, clock, tombstone)
         except BaseException:
             os.close(lock_fd)
             raise
@@ -176,6 +173,20 @@ class Journal:
         rows = [meter_row(name, body) for name, body in meters.items()]
         self._wait(self._committer.submit(lambda operations: operations.meters.put(rows), urgency))
 
+    def record_log(
+        self,
+        name: LogName,
+        body: bytes,
+        *,
+        messages: Sequence[Message] = (),
+        meters: Mapping[str, bytes] = MappingProxyType({}),
+        urgency: Urgency = "critical",
+    ) -> None:
+        """Add an entry to a log, and in the same transaction store meters and queue messages. Raises StorageError."""
+        queued = [message_row(message) for message in messages]
+        rows = [meter_row(meter, state) for meter, state in meters.items()]
+        self._wait(self._committer.submit(lambda operations: operations.record_log(name, body, queued, rows), urgency))
+
     def close_incident(
         self, closure: Closure, messages: Sequence[Message] = (), incident: Incident | None = None, urgency: Urgency = "critical"
     ) -> bool:
@@ -203,10 +214,10 @@ class Journal:
 
         They are not handed out again meanwhile; after a crash within that time they are, so a receiver sees them twice.
         """
-        self._ledger.mark_delivered(numbers)
+        many = self._ledger.mark_delivered(numbers) >= MANY_DELIVERED
         # After close it makes no difference: they are handed out once more at the next start.
         with contextlib.suppress(StorageError):
-            self._committer.submit(_nothing, "relaxed")
+            self._committer.submit(_nothing, "critical" if many else "relaxed")
 
     def bury(self, number: int, reason: str) -> None:
         """Move a message that cannot be delivered from the outbox to the dead letters, counted; nothing if it is gone.
@@ -253,7 +264,7 @@ class Journal:
 
     def to_explain(self, limit: int) -> list[Incident]:
         """Incidents whose latest revision is newer than the explained one, oldest first. Raises StorageError."""
-        return self._reader.to_explain(limit)
+        return self._reader.of_numbers(self._ledger.to_explain(limit))
 
     def open_incidents(self) -> list[Incident]:
         """Every incident whose state is open, oldest first. Raises StorageError."""
@@ -289,7 +300,7 @@ class Journal:
         since_s, lived_s = self._reader.oldest_since_s(), self._store.upkeep.ageing.lived_s
         return Counts(
             incidents=self._ledger.incidents,
-            unexplained=self._reader.unexplained(),
+            unexplained=self._ledger.unexplained,
             outbox=self._ledger.messages,
             outbox_bytes=self._ledger.message_bytes,
             oldest_message_age_s=max(0.0, lived_s - since_s) if since_s is not None else 0.0,

@@ -27,7 +27,8 @@ class Lane:
 
     def set(self, number: int, alive: bool) -> bool:
         """Note that a number is there or gone; False if that was known."""
-        place = bisect_left(self.numbers, number, self.start)
+        newest = not self.numbers or number > self.numbers[-1]
+        place = len(self.numbers) if newest else bisect_left(self.numbers, number, self.start)
         found = place < len(self.numbers) and self.numbers[place] == number
         if (bool(self.alive[place]) if found else False) == alive:
             return False

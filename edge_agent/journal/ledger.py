@@ -3,7 +3,8 @@ being replaced.
 
 Rules: the writer thread owns the counts and `commit`s or `rolls_back` them together with the transaction; what a reading
 thread shares with it (`handed_out`, `delivered`) stands behind one lock that is never held across I/O of the writer. Memory
-is bounded: nine bytes a waiting message, and the topics of the latest `MAX_TOPICS` messages that can be superseded.
+is bounded: nine bytes a waiting message, the numbers of incidents that wait to be explained, and the topics of the latest
+`MAX_TOPICS` messages that can be superseded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from heapq import nsmallest
 from typing import Final
 
 from msgspec import Struct
@@ -27,9 +29,15 @@ REPORT_PRIORITY: Final = 3
 """Messages of this priority are reports of what was given up; the newest is never given up itself."""
 LOGS: Final[tuple[LogName, ...]] = ("audit", "egress")
 
+TO_EXPLAIN: Final = "(explained IS NULL OR explained < revision)"
+"""Of an incident's row: its latest revision has no summary. No index in the file knows these: it would cost a page in every
+commit of an incident, and another when it is explained."""
 _MOST_LIVED_S: Final = 1e10
 """Three centuries: more can only be a damaged column."""
-_BYTES: Final = "length(CAST(topic AS BLOB)) + length(correlation) + length(payload)"
+_MESSAGES: Final = """
+    SELECT number, CAST(priority AS INTEGER), CAST(since_s AS REAL),
+    length(CAST(topic AS BLOB)) + length(correlation) + length(payload), CASE WHEN CAST(flags AS INTEGER) & 8 THEN topic END
+    FROM outbox ORDER BY number"""
 
 
 class LogEnds(Struct, frozen=True):
@@ -65,6 +73,8 @@ class Ledger:
         self.first_new = 1
         """Messages with lower numbers stood in the file when it was opened."""
         self.lanes = Lanes()
+        self._unexplained: set[int] = set()
+        self._explanations: dict[int, bool] = {}
         self._latest: OrderedDict[str, int] = OrderedDict()
         self._changed: dict[str, int | None] = {}
         self._replaced: set[int] = set()
@@ -75,27 +85,13 @@ class Ledger:
 
     def load(self, db: sqlite3.Connection) -> float:
         """Count what a freshly opened file holds; its messages' highest believable `since_s`. Raises sqlite3.Error."""
-        newest_s = 0.0
         self.incidents, last_used = db.execute(
             "SELECT count(*), coalesce(max(CAST(message AS INTEGER)), 0) FROM incidents"
         ).fetchone()
-        self.messages, self.message_bytes, last_queued = db.execute(
-            f"SELECT count(*), coalesce(sum({_BYTES}), 0), coalesce(max(number), 0) FROM outbox"
-        ).fetchone()
+        self._unexplained.update(number for (number,) in db.execute(f"SELECT number FROM incidents WHERE {TO_EXPLAIN}"))
         self.dead_letters = db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
+        last_queued, newest_s = self._load_messages(db)
         self.next_message = self.first_new = max(last_used, last_queued) + 1
-        rows = db.execute(
-            "SELECT number, CAST(priority AS INTEGER), CAST(since_s AS REAL), CASE WHEN CAST(flags AS INTEGER) & 8 THEN topic END"
-            " FROM outbox ORDER BY number"
-        )
-        for number, priority, since_s, topic in rows:
-            if since_s < _MOST_LIVED_S:
-                newest_s = max(newest_s, since_s)
-            self.lanes.add(number, priority)
-            if topic is not None:
-                self._remember(topic, number)
-            if priority >= REPORT_PRIORITY:
-                self.report = number
         for name in LOGS:
             first, last = db.execute(f"SELECT coalesce(min(number), 1), coalesce(max(number), 0) FROM {name}").fetchone()
             row = db.execute(f"SELECT CAST(hash AS BLOB) FROM {name} WHERE number = ?", (last,)).fetchone()
@@ -103,7 +99,26 @@ class Ledger:
         self._save()
         return newest_s
 
+    def _load_messages(self, db: sqlite3.Connection) -> tuple[int, float]:
+        """Count the messages that wait; the last one's number, and the highest believable `since_s`."""
+        number, newest_s = 0, 0.0
+        for number, priority, since_s, size, topic in db.execute(_MESSAGES):
+            self.messages += 1
+            self.message_bytes += size
+            self.lanes.add(number, priority)
+            if since_s < _MOST_LIVED_S:
+                newest_s = max(newest_s, since_s)
+            if topic is not None:
+                self._remember(topic, number)
+            if priority >= REPORT_PRIORITY:
+                self.report = number
+        return number, newest_s
+
     # --- the writer thread ---
+
+    def explained(self, number: int, *, latest: bool) -> None:
+        """Note whether the summary of an incident describes its latest revision; also when there is no incident any more."""
+        self._explanations[number] = latest
 
     def latest(self, topic: str) -> int | None:
         """The number of the superseding message that waits on `topic`; None if there is none or it was handed out already."""
@@ -161,6 +176,8 @@ class Ledger:
             else:
                 self._remember(topic, number)
         with self._lock:
+            for number, latest in self._explanations.items():
+                (self._unexplained.discard if latest else self._unexplained.add)(number)
             self._delivered.difference_update(deleted)
             overtaken = sorted(n for n in self._replaced if n <= self._handed_out)
         self.lanes.commit()
@@ -206,15 +223,27 @@ class Ledger:
         self._forget_changes()
 
     def _forget_changes(self) -> None:
+        self._explanations.clear()
         self._changed.clear()
         self._replaced.clear()
 
     # --- any thread ---
 
-    def mark_delivered(self, numbers: Sequence[int]) -> None:
-        """Note messages as delivered; the next transaction deletes them."""
+    def mark_delivered(self, numbers: Sequence[int]) -> int:
+        """Note messages as delivered; the next transaction deletes them. Returns how many wait for that."""
         with self._lock:
             self._delivered.update(numbers)
+            return len(self._delivered)
+
+    def to_explain(self, limit: int) -> list[int]:
+        """The lowest numbers of incidents whose latest revision is not explained."""
+        with self._lock:
+            return nsmallest(limit, self._unexplained)
+
+    @property
+    def unexplained(self) -> int:
+        """How many incidents' latest revision is not explained."""
+        return len(self._unexplained)
 
     def hand_out(self, after: int, limit: int, read: Callable[[int, int], list[Queued]]) -> list[Queued]:
         """Read up to `limit` messages above `after` and note them as handed out, as one step for the writer.

@@ -18,7 +18,7 @@ from edge_agent.journal.limits import Limits
 from edge_agent.journal.logs import Logs
 from edge_agent.journal.meters import Meters
 from edge_agent.journal.outbox import Outbox
-from edge_agent.journal.records import DropReason
+from edge_agent.journal.records import DropReason, LogName
 from edge_agent.journal.rows import (
     FINAL,
     EscalationRow,
@@ -45,6 +45,7 @@ _REMOVABLE: Final = """
     SELECT number, length(body) FROM incidents
     WHERE state = 1 AND explained >= revision AND message < (SELECT coalesce(min(number), ?) FROM outbox)
     ORDER BY number LIMIT ?"""
+_EXPLAINED: Final = "SELECT number, explained, revision FROM incidents WHERE id = ?"
 _ADD_INCIDENT: Final = """
     INSERT INTO incidents (id, state, revision, message, form, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number"""
 _CHANGE_INCIDENT: Final = """
@@ -102,15 +103,15 @@ class Operations:
         self, summary: SummaryRow, messages: Sequence[MessageRow], escalation: EscalationRow | None = None, audit: bytes = b""
     ) -> None:
         """Store a summary that is not older than the stored one, its escalation and log entry, and queue its messages."""
-        found = self._db.execute("SELECT number, explained FROM incidents WHERE id = ?", (summary.incident_id,)).fetchone()
+        found = self._db.execute(_EXPLAINED, (summary.incident_id,)).fetchone()
         if found is not None and found[1] is not None and found[1] > summary.revision:
             return
         last = self.outbox.queue(messages)
         self.logs.append("audit", audit)
         if found is None:
             return
-        number = found[0]
-        self._put_summary(number, summary, last)
+        number, _, revision = found
+        self._put_summary(number, summary, last, revision)
         if escalation is not None:
             stored = self._stored_escalation(number)
             if stored is None or stored[0] <= escalation.revision:
@@ -127,22 +128,28 @@ class Operations:
     ) -> bool:
         """Store what became of an escalation with all that follows; False, and only the meters stored, where it is outdated."""
         self.meters.put(meters)
-        found = self._db.execute("SELECT number, explained FROM incidents WHERE id = ?", (escalation.incident_id,)).fetchone()
+        found = self._db.execute(_EXPLAINED, (escalation.incident_id,)).fetchone()
         if found is None:
             return False
-        number, explained = found
-        revision, state = self._stored_escalation(number) or (-1, 0)
-        if revision > escalation.revision or (revision == escalation.revision and state >= FINAL):
+        number, explained, revision = found
+        asked, state = self._stored_escalation(number) or (-1, 0)
+        if asked > escalation.revision or (asked == escalation.revision and state >= FINAL):
             return False
         if summary is not None and explained is not None and explained > summary.revision:
             return False
         last = self.outbox.queue(messages)
         self._put_escalation(number, escalation)
         if summary is not None:
-            self._put_summary(number, summary, last)
+            self._put_summary(number, summary, last, revision)
         self.logs.append("egress", egress)
         self.logs.append("audit", audit)
         return True
+
+    def record_log(self, name: LogName, body: bytes, messages: Sequence[MessageRow], meters: Sequence[MeterRow]) -> None:
+        """Add an entry to a log, with meters and messages that belong to it."""
+        self.meters.put(meters)
+        self.outbox.queue(messages)
+        self.logs.append(name, body)
 
     def close_incident(
         self, incident_id: str, sealed: Sealed, incident: IncidentRow | None, messages: Sequence[MessageRow]
@@ -224,6 +231,7 @@ class Operations:
                 self._delete_incident(number)
             case "summaries":
                 self._db.execute("UPDATE incidents SET explained = NULL WHERE number = ?", (number,))
+                self._ledger.explained(number, latest=False)
                 self._db.execute("DELETE FROM summaries WHERE number = ?", (number,))
             case _:
                 gone = self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,)).rowcount
@@ -235,19 +243,25 @@ class Operations:
         """Insert or replace by id if newer; returns the incident's number."""
         found = self._db.execute("SELECT number, revision FROM incidents WHERE id = ?", (incident.id,)).fetchone()
         row = (incident.state, incident.revision, last_message, *incident.sealed)
+        number = int(found[0]) if found is not None else 0
         if found is None:
             self._ledger.incidents += 1
-            return int(self._db.execute(_ADD_INCIDENT, (incident.id, *row)).fetchone()[0])
-        if incident.revision > found[1]:
-            self._db.execute(_CHANGE_INCIDENT, (*row, found[0]))
-        return int(found[0])
+            number = int(self._db.execute(_ADD_INCIDENT, (incident.id, *row)).fetchone()[0])
+        elif incident.revision > found[1]:
+            self._db.execute(_CHANGE_INCIDENT, (*row, number))
+        else:
+            return number
+        self._ledger.explained(number, latest=False)
+        return number
 
-    def _put_summary(self, number: int, summary: SummaryRow, last_message: int) -> None:
+    def _put_summary(self, number: int, summary: SummaryRow, last_message: int, revision: int) -> None:
+        """Store a summary; `revision` is the incident's."""
         self._db.execute(_PUT_SUMMARY, (number, summary.revision, *summary.sealed))
         self._db.execute(
             "UPDATE incidents SET explained = ?, message = max(message, ?) WHERE number = ?",
             (summary.revision, last_message, number),
         )
+        self._ledger.explained(number, latest=summary.revision >= revision)
 
     def _stored_escalation(self, number: int) -> tuple[int, int] | None:
         """Revision and state of an incident's escalation."""
@@ -262,6 +276,7 @@ class Operations:
 
     def _delete_incident(self, number: int) -> None:
         self._ledger.incidents -= self._db.execute("DELETE FROM incidents WHERE number = ?", (number,)).rowcount
+        self._ledger.explained(number, latest=True)
         self._db.execute("DELETE FROM summaries WHERE number = ?", (number,))
         self._db.execute("DELETE FROM closures WHERE number = ?", (number,))
         deleted = "DELETE FROM escalations WHERE number = ? RETURNING CAST(state AS INTEGER), length(body)"

@@ -7,6 +7,7 @@ StorageError and told to `on_damage`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 from edge_agent.chain import ANCHOR
 from edge_agent.journal.drops import ALL_DROPS, drop_of
+from edge_agent.journal.ledger import TO_EXPLAIN
 from edge_agent.journal.logs import anchor_meter
 from edge_agent.journal.records import DeadLetter, DropReason, LogName, Queued, StoredIncident
 from edge_agent.journal.rows import (
@@ -35,6 +37,8 @@ from edge_agent.journal.rows import (
 from edge_agent.journal.trouble import DAMAGE_ERRORS, is_damage, storage_error
 from edge_agent.values import Drop, Escalation, Incident, IncidentState, LogEntry, PastIncident, Summary
 
+READER_CACHE_KB: Final = 256
+"""There may be a connection a thread."""
 _PAGE_ROWS: Final = 256
 _STORED: Final = """
     SELECT i.number, CAST(i.explained AS INTEGER), i.form, i.crc, i.body, i.state, i.revision, i.id, c.form, c.crc, c.body
@@ -55,6 +59,9 @@ def connect_reader(path: str) -> sqlite3.Connection:
     """A connection that cannot write."""
     db = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
     db.text_factory = read_text
+    with contextlib.suppress(*DAMAGE_ERRORS):
+        # It reads the schema; what is wrong with that is found again by whoever asks for something.
+        db.execute(f"PRAGMA cache_size = -{READER_CACHE_KB}")
     return db
 
 
@@ -93,13 +100,17 @@ class Reader:
         rows = self._all("SELECT CAST(since_s AS REAL) FROM outbox ORDER BY number LIMIT 1")
         return float(rows[0][0]) if rows else None
 
-    def to_explain(self, limit: int) -> list[Incident]:
-        """Incidents without a summary of their latest revision, by number."""
-        return self._incidents("WHERE explained IS NULL OR explained < revision ORDER BY number LIMIT ?", (limit,))
+    def of_numbers(self, numbers: Sequence[int]) -> list[Incident]:
+        """The incidents of these numbers, by number."""
+        found = []
+        for start in range(0, len(numbers), _PAGE_ROWS):
+            page = numbers[start : start + _PAGE_ROWS]
+            found += self._incidents(f"WHERE number IN ({', '.join('?' * len(page))}) ORDER BY number", page)
+        return found
 
     def unexplained(self) -> int:
-        """How many incidents `to_explain` would list."""
-        return int(self._all("SELECT count(*) FROM incidents WHERE explained IS NULL OR explained < revision")[0][0])
+        """How many incidents' latest revision has no summary; reads all of them."""
+        return int(self._all(f"SELECT count(*) FROM incidents WHERE {TO_EXPLAIN}")[0][0])
 
     def open_incidents(self) -> list[Incident]:
         """Incidents whose state is open, by number."""

@@ -55,6 +55,8 @@ class OpeningReport(Struct, frozen=True, kw_only=True):
     """What is wrong with the file that was found, in SQLite's words or ours."""
     aside: str = ""
     """Where the damaged file was moved to."""
+    smaller_bytes: int = 0
+    """By how much the file was made smaller because its limit was lowered."""
     salvaged_incidents: int = 0
     salvaged_summaries: int = 0
     salvaged_messages: int = 0

@@ -18,6 +18,8 @@ APPLICATION_ID: Final = 0x45646A6C
 """`Edjl`: marks a SQLite file as this journal."""
 PAGE_BYTES: Final = 2048
 """Smaller than the usual 4096: a commit of one incident touches four pages, each written whole."""
+WRITER_CACHE_KB: Final = 1_024
+"""What a commit touches is at the ends of the tables; the rest is read once, at the start."""
 
 Migration: TypeAlias = tuple[str, ...]
 """The statements that lead from one version to the next."""
@@ -70,6 +72,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         *_drop_rows(_REASONS_1),
     ),
     (
+        "DROP INDEX incidents_to_explain",
         # Rows of version 1 begin to age now: how long they waited before is only known by a clock that may have been wrong.
         "ALTER TABLE outbox ADD COLUMN since_s REAL NOT NULL DEFAULT 0",
         """CREATE TABLE escalations (
@@ -152,6 +155,7 @@ def connect_writer(path: str, max_bytes: int) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cell_size_check = ON")
+        db.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
         # Some builds overwrite deleted content with zeros: writes that flash memory does not need.
         db.execute("PRAGMA secure_delete = OFF")
         page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])

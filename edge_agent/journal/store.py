@@ -32,6 +32,7 @@ _ROUNDS: Final = 8
 """How often room is made for one group: each round frees a 32nd of the file."""
 _FIRST_SLICE: Final = 16
 """Rows deleted at once at first; each further slice is twice as large."""
+_LARGEST_SLICE: Final = 2_048
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +75,16 @@ class Store:
             self._works_again()
             return results
         return self._failed(group, error)
+
+    def fit(self, pages: int) -> bool:
+        """Delete what may go until no more than `pages` are in use; True if the file is worth being made smaller then."""
+        count = _FIRST_SLICE
+        try:
+            while self._pages() - self._free_pages() > pages and self._delete_slice(count):
+                count = min(2 * count, _LARGEST_SLICE)
+        except DAMAGE_ERRORS:
+            self._rollback()
+        return self._free_pages() > self._pages() // 8
 
     def tick(self) -> float:
         """Upkeep while nobody asks for anything; in how many seconds it is to be called again."""
@@ -146,6 +157,9 @@ class Store:
         self.ledger.rollback()
         self._operations.rollback()
 
+    def _pages(self) -> int:
+        return int(self._db.execute("PRAGMA page_count").fetchone()[0])
+
     def _failed(self, group: Sequence[Operation], error: sqlite3.Error | ValueError | OverflowError) -> list[object]:
         damage = not isinstance(error, OverflowError) and is_damage(error)
         environment = isinstance(error, sqlite3.Error) and is_environment(error)
@@ -193,12 +207,12 @@ class Store:
         try:
             limit = int(self._db.execute("PRAGMA max_page_count").fetchone()[0])
             before = self._free_pages()
-            if limit - int(self._db.execute("PRAGMA page_count").fetchone()[0]) + before > limit // 2:
+            if limit - self._pages() + before > limit // 2:
                 return False
             target = before + max(8, limit // 32)
             count = _FIRST_SLICE
             while self._free_pages() < target and self._delete_slice(count):
-                count *= 2
+                count = min(2 * count, _LARGEST_SLICE)
             return self._free_pages() > before
         except DAMAGE_ERRORS:
             self._rollback()

@@ -11,7 +11,7 @@ import pytest
 from edge_agent.errors import StorageError
 from edge_agent.journal.opening import lock
 from edge_agent.journal.store import suspect_path
-from tests.journals import incident, message, open_journal, waiting
+from tests.journals import escalation, incident, message, open_journal, summary, waiting
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_empty_file_is_a_new_journal(tmp_path: Path) -> None:
         ("not a journal", "PRAGMA application_id = 77"),
         ("tables", "CREATE TABLE stranger (x)"),
         ("tables", "DROP TABLE closures"),
-        ("tables", "DROP INDEX incidents_to_explain"),
+        ("tables", "DROP INDEX escalations_by_request"),
     ],
 )
 def test_file_of_another_shape_is_set_aside_and_its_rows_carried_over(path: Path, what: str, statement: str) -> None:
@@ -85,19 +85,12 @@ def test_database_of_another_program_is_kept(tmp_path: Path) -> None:
 
 
 def test_index_that_disagrees_with_its_table_is_found(path: Path) -> None:
-    change(
-        path,
-        "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_schema SET sql = 'CREATE INDEX incidents_to_explain ON incidents (number) WHERE explained = 5'"
-        " WHERE name = 'incidents_to_explain'",
-    )
-    change(path, "UPDATE incidents SET explained = revision")
-    change(
-        path,
-        "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_schema SET sql = 'CREATE INDEX incidents_to_explain ON incidents (number)"
-        " WHERE explained IS NULL OR explained < revision' WHERE name = 'incidents_to_explain'",
-    )
+    with open_journal(path) as journal:
+        journal.record_summary(summary(1), [], escalation=escalation(1))
+    index = "UPDATE sqlite_schema SET sql = 'CREATE INDEX escalations_by_request ON escalations (request)%s'"
+    change(path, "PRAGMA writable_schema = ON", index % " WHERE state = 5" + " WHERE name = 'escalations_by_request'")
+    change(path, "UPDATE escalations SET request = 'other'")
+    change(path, "PRAGMA writable_schema = ON", index % "" + " WHERE name = 'escalations_by_request'")
     with open_journal(path) as journal:
         assert journal.opening.damage
         assert journal.opening.salvaged_incidents == 2
