@@ -33,7 +33,10 @@ class Authority:
             f"serial={self._folder}/serial\ndefault_md=sha256\npolicy=any\nunique_subject=no\n"
             "[any]\ncommonName=supplied\n"
         )
-        _openssl("req", "-x509", *_new_key(self._ca_key), "-days", "30", "-subj", f"/CN={name}", "-out", str(self.ca_file))
+        # From Python 3.13 on, only certificates are believed that have all that RFC 5280 asks for.
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        subject = ("-subj", f"/CN={name}", "-out", str(self.ca_file))
+        _openssl("req", "-x509", *_new_key(self._ca_key), "-days", "30", *usage, *subject)
 
     def issue(self, name: str, names: str = LOOPBACK, valid: tuple[str, str] = ("20200101", "20491231")) -> Identity:
         """A certificate for a server with these alternative names, valid from one day to another (YYYYMMDD)."""
@@ -46,7 +49,7 @@ class Authority:
     def _issue(self, name: str, extension: str, valid: tuple[str, str]) -> Identity:
         found = Identity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
-        extensions.write_text(extension + "\n")
+        extensions.write_text(f"{extension}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", "-new", *_new_key(found.key_file), "-subj", f"/CN={name}", "-out", str(request))
         dates = ("-startdate", f"{valid[0]}000000Z", "-enddate", f"{valid[1]}000000Z")
         authority = ("-config", str(self._folder / "ca.conf"), "-cert", str(self.ca_file), "-keyfile", str(self._ca_key))
