@@ -1,18 +1,22 @@
-"""kill -9 of agent and broker at moments drawn by a seed, under load: what was acknowledged arrives, and is told whole.
+"""kill -9 of agent, broker and model server at moments drawn by a seed, under load: what was acknowledged arrives, whole.
 
 Acknowledged is: an incident that stands in the journal or was published, readings that the agent confirmed to the broker, a
-closing that was answered. Readings of a burst that is cut in two by a kill may give no incident: the detectors know nothing
-of before the start.
+closing that was answered, a fate of an escalation. Readings of a burst that is cut in two by a kill may give no incident: the
+detectors know nothing of before the start. Every sentence of this agent is uncertain, so that each incident is escalated.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
+import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from msgspec import Struct
@@ -20,10 +24,14 @@ from msgspec import Struct
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import JOURNAL_NAME, Journal, StoredIncident
 from edge_agent.journal.reader import Reader
+from edge_agent.values import Escalation, Summary
+from edge_agent.workers.fates import FINAL
 from tests.agent import AgentProcess, eventually
 from tests.journals import SetClock
 from tests.mosquitto import Mosquitto
+from tests.system.model_server import ModelServer
 from tests.system.turmoil import BROKER_SETTINGS, BrokerRecord, Heard, Listener, Operator, Sensors, pause
+from tests.unsure_agent import ENTRY
 
 SEED = 20_261_122
 KILLS, SLOW_KILLS = 10, 500
@@ -32,6 +40,22 @@ SETTINGS: dict[str, Any] = {
     "detect": {"silence_min_s": 3600.0},
     "journal": {"max_bytes": 256 << 20},
 }
+ESCALATION: dict[str, Any] = {
+    "backend": "openai",
+    "backoff_min_s": 0.05,
+    "backoff_max_s": 0.2,
+    "breaker_pause_s": 0.2,
+    "critical_severity": 0.0,
+    "max_attempts": 1_000,
+    "requests_per_day": 100_000,
+    "tokens_per_day": 1_000_000_000,
+    "bytes_per_day": 1_000_000_000,
+    "money_per_day": 1_000.0,
+}
+FAULTS = ("good", "good", "status:503", "close", "reset", "cut-body", "number")
+"""What the server does with its first questions: some answers, some failures, a wrong answer."""
+
+T = TypeVar("T")
 
 
 class Figures(Struct):
@@ -42,9 +66,14 @@ class Figures(Struct):
     while_starting: int = 0
     """Of these, before it was ready."""
     broker: int = 0
+    server: int = 0
     incidents: int = 0
     confirmed_bursts: int = 0
     closings: int = 0
+    questions: int = 0
+    """Arrivals at the server, repeated ones included."""
+    answered: int = 0
+    refused: int = 0
     messages: int = 0
     repeated: int = 0
     """Messages that came more than once, byte for byte."""
@@ -57,17 +86,33 @@ class Turmoil:
     def __init__(self, folder: Path, seed: int, stack: ExitStack) -> None:
         self.dice = random.Random(seed)
         self.broker = stack.enter_context(Mosquitto(folder, persistence=True, extra=BROKER_SETTINGS))
-        self.agent = stack.enter_context(AgentProcess(folder / "agent", self.broker.port, **SETTINGS))
+        self.server = stack.enter_context(ModelServer(folder))
+        escalation = {**ESCALATION, "openai": {"url": self.server.url, "model": "large-1"}}
+        self.temporary = folder / "tmp"
+        self.agent = stack.enter_context(
+            AgentProcess(
+                folder / "agent",
+                self.broker.port,
+                {"TMPDIR": str(self.temporary)},
+                ENTRY,
+                escalation=escalation,
+                **SETTINGS,
+            )
+        )
         self.record = BrokerRecord(self.broker.log_path)
         self.listener = stack.enter_context(Listener(self.broker.port))
         self.operator = stack.enter_context(Operator(self.broker.port))
         self.sensors = stack.enter_context(Sensors(self.broker.port, pause_s=0.5))
         self.broker.save()
         self.known: dict[str, StoredIncident] = {}
+        self.forgotten = 0
+        """Messages that were heard before the broker was killed last: what it retained of them it may not know any more."""
         self.figures = Figures()
 
     def round(self) -> None:
-        """One life of the agent, which ends by a kill; every sixth with a kill of the broker in it."""
+        """One life of the agent, which ends by a kill; in every sixth the broker is killed, in every fourth the server."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir()
         if self.dice.random() < 0.2:
             self.agent.launch()
             self.figures.while_starting += 1
@@ -76,6 +121,10 @@ class Turmoil:
         self._close_some()
         if self.dice.random() < 1 / 6:
             self._kill_broker()
+        if self.dice.random() < 1 / 4:
+            self.server.kill()
+            self.figures.server += 1
+            self.server.start(self.dice.choices(FAULTS, k=5))
         pause(self.dice, 0.8)
         self.agent.kill()
         self.figures.agent += 1
@@ -88,6 +137,7 @@ class Turmoil:
         pause(self.dice, 0.4)
         self.broker.kill()
         self.record.broker_ended(self.sensors.machine)
+        self.forgotten = len(self.listener.messages(""))
         self.figures.broker += 1
         pause(self.dice, 0.2)
         self.broker.start()
@@ -126,21 +176,57 @@ class Turmoil:
             assert not journal.opening.damage
             assert journal.counts().dropped == 0
             assert not journal.outbox(0, 1)
-            texts = {each: summary.text for each in self.known if (summary := journal.summary(each)) is not None}
-        assert not _two_versions(self._incidents(), "id")
-        assert not _two_versions(self._summaries(), "incident")
+            summaries = {each: summary for each in self.known if (summary := journal.summary(each)) is not None}
+            fates = [fate for each in self.known if (fate := journal.escalation(each)) is not None]
+            left = [json.loads(entry.body) for entry in journal.log("egress", 0, 1_000_000)]
+        assert not _two_versions(self._incidents(), "id", "revision")
+        assert not _two_versions(self._summaries(), "incident", "revision", "revised")
+        self._check_incidents(summaries)
+        self._check_escalations(summaries, fates)
+        self._check_questions(left)
+        for log in ("audit", "egress"):
+            verified = self.agent.command(log, "verify", "--config", str(self.agent.config))
+            assert verified.returncode == 0, verified.stderr
+
+    def _check_incidents(self, summaries: dict[str, Summary]) -> None:
         closed = {(each.document["id"], each.document["revision"]) for each in self._incidents() if _is_closed(each)}
         cleared = {each.topic for each in self.listener.messages("incident/") if not each.payload}
-        told = {(each.document["incident"], each.document["revision"]): each.document["text"] for each in self._summaries()}
+        told = {(each.document["incident"], each.document["revision"], each.document["text"]) for each in self._summaries()}
         for incident_id, stored in self.known.items():
-            last = (incident_id, stored.incident.revision)
-            assert last in closed, f"that {incident_id} is closed did not arrive"
+            revision = stored.incident.revision
+            assert (incident_id, revision) in closed, f"that {incident_id} is closed did not arrive"
             assert f"incident/{incident_id}" in cleared, f"{incident_id} was not taken back"
+            last = (incident_id, revision, summaries[incident_id].text)
             assert last in told, f"the last summary of {incident_id} did not arrive"
-            assert told[last] == texts[incident_id]
+        cleared = {each.topic for each in self.listener.messages("")[self.forgotten :] if not each.payload}
         with Listener(self.broker.port, "late-listener", retained=True) as late:
             eventually(lambda: late.messages("status"), "what is retained arrives")
-            assert not late.messages("incident/"), "an incident that is over stays retained"
+            retained = {each.topic for each in late.messages("incident/")}
+        assert not retained & cleared, "incidents that are over stay retained"
+
+    def _check_escalations(self, summaries: dict[str, Summary], fates: list[Escalation]) -> None:
+        """Each has one final fate, which arrived; an answered one is the summary that stands and was told."""
+        arrived = [each for each in self.listener.messages("escalation/") if each.document["state"] in FINAL]
+        assert not _two_versions(arrived, "id", "revision"), "two fates of one question"
+        told = {(each.document["id"], each.document["state"]) for each in arrived}
+        for fate in fates:
+            assert fate.state in FINAL
+            assert (fate.id, fate.state) in told, f"that {fate.id} is {fate.state} did not arrive"
+            summary = summaries[fate.incident_id]
+            assert summary.revised == (fate.state == "answered"), f"{fate.incident_id}: {fate.state}"
+        self.figures.answered = sum(fate.state == "answered" for fate in fates)
+        self.figures.refused = sum(fate.state == "refused" for fate in fates)
+
+    def _check_questions(self, left: list[dict[str, Any]]) -> None:
+        """What reached the server had been entered in the log before, to the byte; asking again is asking the same."""
+        questions = self.server.questions()
+        entered = {(entry["id"], entry["sha256"]) for entry in left}
+        bodies: dict[str, set[bytes]] = {}
+        for request_id, body in questions:
+            assert (request_id, hashlib.sha256(body).hexdigest()) in entered, f"{request_id} left without an entry"
+            bodies.setdefault(request_id, set()).add(body)
+        assert all(len(versions) == 1 for versions in bodies.values()), "one id for different questions"
+        self.figures.questions = len(questions)
 
     def count(self) -> Figures:
         """The figures, when it is over."""
@@ -156,14 +242,20 @@ class Turmoil:
         path = self.agent.state / JOURNAL_NAME
         if not _is_made(path):
             return {}
-        reader = Reader(str(path), lambda table, number, reason: None, lambda: None)
+        stored = self._read(lambda reader: reader.incidents(100_000, None, None))
+        return {each.incident.id: each for each in stored}
+
+    def _read(self, ask: Callable[[Reader], T]) -> T:
+        reader = Reader(str(self.agent.state / JOURNAL_NAME), lambda table, number, reason: None, lambda: None)
         try:
-            return {stored.incident.id: stored for stored in reader.incidents(100_000, None, None)}
+            return ask(reader)
         finally:
             reader.close()
 
     def _at_rest(self) -> bool:
         told = {(each.document["incident"], each.document["revision"]) for each in self._summaries()}
+        if self._read(Reader.pending_count):
+            return False
         return all(
             each.incident.state == "closed"
             and each.explained_revision == each.incident.revision
@@ -196,11 +288,11 @@ def _is_closed(told: Heard) -> bool:
     return bool(told.document["state"] == "closed")
 
 
-def _two_versions(messages: list[Heard], key: str) -> set[tuple[str, int]]:
-    """Identities under which different bytes came."""
-    versions: dict[tuple[str, int], set[bytes]] = {}
+def _two_versions(messages: list[Heard], *keys: str) -> set[tuple[Any, ...]]:
+    """Identities, made of these keys, under which different bytes came."""
+    versions: dict[tuple[Any, ...], set[bytes]] = {}
     for each in messages:
-        versions.setdefault((each.document[key], each.document["revision"]), set()).add(each.payload)
+        versions.setdefault(tuple(each.document[key] for key in keys), set()).add(each.payload)
     return {identity for identity, payloads in versions.items() if len(payloads) > 1}
 
 
@@ -224,6 +316,7 @@ def test_nothing_acknowledged_is_lost_at_ten_kills(tmp_path: Path) -> None:
     assert figures.incidents >= KILLS, "too few incidents for this to have shown anything"
     assert figures.confirmed_bursts > 0
     assert figures.closings > 0
+    assert figures.answered > 0
 
 
 @pytest.mark.slow
