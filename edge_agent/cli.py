@@ -232,7 +232,7 @@ def _incidents(options: argparse.Namespace) -> int:
 
 
 def _egress_preview(options: argparse.Namespace) -> int:
-    from edge_agent.commands.egress import preview
+    from edge_agent.commands.preview import preview
 
     return preview(_settings(options.config), incident_id=options.id, file=options.file, backend=options.backend)
 

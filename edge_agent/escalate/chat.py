@@ -72,6 +72,17 @@ def first_dialect(settings: OpenAiSettings) -> Dialect:
     return Dialect(format="json_schema" if settings.answer_format == "auto" else settings.answer_format)
 
 
+def dialects(settings: OpenAiSettings) -> list[Dialect]:
+    """Every dialect in which a question may be asked, the one that is tried first in front."""
+    forms = [first_dialect(settings)]
+    if forms[0].format == "json_schema":
+        forms.append(replace(forms[0], patterns=False))
+    while settings.answer_format == "auto" and forms[-1].format in _SIMPLER:
+        forms.append(replace(forms[-1], format=_SIMPLER[forms[-1].format]))
+    warm = [replace(form, limit=limit) for form in forms for limit in ("max_tokens", "max_completion_tokens")]
+    return [*warm, *(replace(dialect, temperature=False) for dialect in warm)]
+
+
 def body_of(question: Question, settings: OpenAiSettings, dialect: Dialect) -> bytes:
     """The body of a request, the same bytes for the same arguments. Raises EgressError for a question that may not leave."""
     request: dict[str, object] = {

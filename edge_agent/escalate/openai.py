@@ -20,6 +20,7 @@ from edge_agent.errors import ConfigError, TryLaterError
 from edge_agent.escalate.chat import (
     Dialect,
     body_of,
+    dialects,
     first_dialect,
     money_of,
     read_completion,
@@ -94,6 +95,10 @@ class OpenAiBackend:
             model=completion.model,
             usage=self._usage(request, headers, completion.prompt_tokens, completion.answer_tokens),
         )
+
+    def bodies(self, question: Question) -> list[bytes]:
+        """What `encode` may give, before and after a server refused parts of requests; without repetitions."""
+        return list(dict.fromkeys(body_of(question, self._settings, dialect) for dialect in dialects(self._settings)))
 
     def head(self, request: Request) -> str:
         """The request line and the headers that `send` would send, without what may be secret. Nothing is sent or read."""

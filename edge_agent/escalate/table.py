@@ -7,7 +7,7 @@ Rules: opening does no I/O and asks nobody; `fingerprint` reads the files that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Struct
 from edge_agent.clock import Clock
 from edge_agent.config.endpoint import parse_endpoint
 from edge_agent.config.settings import EscalationSettings, Settings
+from edge_agent.egress.question import Question
 from edge_agent.errors import ConfigError
 from edge_agent.escalate import breaker
 from edge_agent.escalate.contract import Backend, Request
@@ -49,6 +50,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """Where questions go, in words without secrets: a host with its port, a topic, or a folder."""
     envelope: Callable[[Needs, Request], str]
     """What goes with a request's body, in lines for people, without secrets. Nothing is sent. May raise ConfigError."""
+    bodies: Callable[[Needs, Question], Sequence[bytes]]
+    """Every body that `encode` may give for a question, the first one in front. May raise ConfigError, EgressError."""
 
 
 def _open_openai(needs: Needs) -> Backend:
@@ -76,6 +79,16 @@ def _http_head(needs: Needs, request: Request) -> str:
     return OpenAiBackend(needs.escalation.openai, needs.clock).head(request)
 
 
+def _http_bodies(needs: Needs, question: Question) -> Sequence[bytes]:
+    from edge_agent.escalate.openai import OpenAiBackend
+
+    return OpenAiBackend(needs.escalation.openai, needs.clock).bodies(question)
+
+
+def _one_body(needs: Needs, question: Question) -> Sequence[bytes]:
+    return (open_backend(needs).encode(question)[0],)
+
+
 def _publish(needs: Needs, request: Request) -> str:
     return f"PUBLISH {_topic(needs.settings)}\nQoS 1, not retained"
 
@@ -101,9 +114,9 @@ def _folder(settings: Settings) -> Path:
 
 
 BACKENDS: Mapping[str, Member] = {
-    "openai": Member(open=_open_openai, destination=_server, envelope=_http_head),
-    "mqtt": Member(open=_open_mqtt, destination=_topic, envelope=_publish),
-    "spool": Member(open=_open_spool, destination=lambda settings: str(_folder(settings)), envelope=_file),
+    "openai": Member(open=_open_openai, destination=_server, envelope=_http_head, bodies=_http_bodies),
+    "mqtt": Member(open=_open_mqtt, destination=_topic, envelope=_publish, bodies=_one_body),
+    "spool": Member(open=_open_spool, destination=lambda settings: str(_folder(settings)), envelope=_file, bodies=_one_body),
 }
 
 
@@ -118,6 +131,11 @@ def open_backend(needs: Needs) -> Backend:
 def destination(settings: Settings) -> str:
     """Where questions go, in words without secrets; settings that `check` accepts have one unless the backend is none."""
     return BACKENDS[settings.escalation.backend].destination(settings)
+
+
+def bodies(needs: Needs, question: Question) -> Sequence[bytes]:
+    """Every body that may leave for a question by the backend that is configured, the one that is tried first in front."""
+    return BACKENDS[needs.escalation.backend].bodies(needs, question)
 
 
 def envelope(needs: Needs, request: Request) -> str:

@@ -18,6 +18,7 @@ from edge_agent.escalate.chat import (
     Dialect,
     Problem,
     body_of,
+    dialects,
     first_dialect,
     money_of,
     outside_text,
@@ -48,6 +49,23 @@ def test_a_body_holds_the_instructions_the_question_and_nothing_else() -> None:
     texts = response_format["json_schema"]["schema"]["properties"]["sentences"]
     assert texts["maxItems"] == texts["minItems"] == len(texts["prefixItems"]) == 2
     assert body == {"model": "large", "max_tokens": 512, "n": 1, "stream": False, "temperature": 0}
+
+
+COMPLAINTS = ("use max_completion_tokens", "temperature is not supported", "response_format is not supported")
+
+
+@pytest.mark.parametrize("answer_format", ["auto", "json_schema", "json_object", "plain"])
+def test_whatever_servers_complain_of_leads_to_a_known_dialect(answer_format: Any) -> None:
+    settings = OpenAiSettings(model="large", answer_format=answer_format)
+    reached, to_do = set[Dialect](), [first_dialect(settings)]
+    while to_do:
+        dialect = to_do.pop()
+        reached.add(dialect)
+        found = (simpler(dialect, settings, 400, Problem(text=text)) for text in COMPLAINTS)
+        to_do += [simple for simple in found if simple is not None and simple not in reached]
+    assert reached == set(dialects(settings))
+    assert dialects(settings)[0] == first_dialect(settings)
+    assert len(dialects(settings)) == len(reached)
 
 
 def test_a_body_is_the_same_every_time_and_as_simple_as_its_dialect() -> None:

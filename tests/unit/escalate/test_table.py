@@ -17,8 +17,9 @@ from edge_agent.escalate.contract import Request
 from edge_agent.escalate.mqtt import MqttBackend
 from edge_agent.escalate.openai import OpenAiBackend
 from edge_agent.escalate.spool import SpoolBackend
-from edge_agent.escalate.table import BACKENDS, Needs, destination, envelope, fingerprint, open_backend
+from edge_agent.escalate.table import BACKENDS, Needs, bodies, destination, envelope, fingerprint, open_backend
 from edge_agent.values import Message
+from tests.escalation.questions import asked
 
 OPENAI: dict[str, Any] = {"url": "https://me.example:8443/v1?key=secret-1", "model": "m"}
 
@@ -79,6 +80,15 @@ def test_what_goes_with_a_body_is_told_without_secrets_and_without_touching_anyt
         f"file {tmp_path}/spool/questions/{request.id}.question.json"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "count"), [("openai", 16), ("mqtt", 1), ("spool", 1)])
+def test_every_body_that_may_leave_for_a_question_is_told(tmp_path: Path, name: str, count: int) -> None:
+    own, question = needs(settings(tmp_path, backend=name, openai=OPENAI)), asked().question
+    told = bodies(own, question)
+    assert told[0] == open_backend(own).encode(question)[0]
+    assert len(set(told)) == len(told) == count
+    assert all(question.id.encode() in body for body in told)
 
 
 def test_a_fingerprint_changes_with_settings_and_with_secrets(tmp_path: Path) -> None:
