@@ -133,6 +133,8 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
     flow: Counter = field(default_factory=Counter)
     """Screen and explain workers: readings, anomalies, incidents, summaries, published messages."""
+    kinds: Counter = field(default_factory=Counter)
+    """Screen worker: anomalies by kind, each when it ends."""
     rejections: Counter = field(default_factory=Counter)
     """Screen worker: messages and readings set aside, by reason."""
     routes: Counter = field(default_factory=Counter)

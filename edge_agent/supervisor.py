@@ -45,6 +45,7 @@ from edge_agent.workers.outside import opener
 from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from edge_agent.workers.status_file import choose_path
+from edge_agent.workers.telemetry import TelemetryWorker
 from edge_agent.workers.withdrawal import question_topic, withdraw
 
 MEMORY_NAME = "memory.usearch"
@@ -99,7 +100,7 @@ class Agent:
                 RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=deliver, metrics=self._metrics), screen
             ),
             self._stage(self._explain),
-            self._stage(*([self._escalate] if self._escalate is not None else [])),
+            self._stage(*([self._escalate] if self._escalate is not None else []), *self._make_telemetry()),
             self._stage(
                 DeliverWorker(
                     link=self._link,
@@ -107,7 +108,7 @@ class Agent:
                     wake=deliver,
                     metrics=self._metrics,
                     clock=clock,
-                    timeless=(question_topic(settings),),
+                    timeless=(question_topic(settings), self._topics.telemetry),
                 ),
                 self._health,
             ),
@@ -230,6 +231,23 @@ class Agent:
             metrics=self._metrics,
             clock=self._clock,
         )
+
+    def _make_telemetry(self) -> tuple[TelemetryWorker, ...]:
+        """The worker that counts for whoever runs many gateways, where that is switched on."""
+        settings = self._settings.telemetry
+        if not settings.enabled:
+            return ()
+        worker = TelemetryWorker(
+            journal=self._journal,
+            topics=self._topics,
+            period_s=settings.period_s,
+            health=self.health,
+            boot=boot_id(),
+            deliver=self._wakes.deliver,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        return (worker,)
 
     def _queue(self, message: Message) -> None:
         self._journal.record((), [message])

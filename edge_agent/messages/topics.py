@@ -69,6 +69,11 @@ class Topics(Struct, frozen=True):
         return f"{self.base}/question"
 
     @property
+    def telemetry(self) -> str:
+        """Counts about the agent itself, where that is switched on."""
+        return f"{self.base}/telemetry"
+
+    @property
     def requests(self) -> str:
         """The filter to subscribe to for requests."""
         return f"{self.base}/request/+"

@@ -26,7 +26,22 @@ QUIET_S = 0.002
 """A batch is also ready when nothing came in for this long: brokers hold back until earlier messages are acknowledged."""
 
 _NEVER = 1 << 62
-_OUTPUTS = frozenset({"status", "health", "info", "anomaly", "incident", "summary", "escalation", "update", "response"})
+_OUTPUTS = frozenset(
+    {
+        "status",
+        "health",
+        "info",
+        "anomaly",
+        "incident",
+        "summary",
+        "drops",
+        "escalation",
+        "question",
+        "telemetry",
+        "update",
+        "response",
+    }
+)
 """What the agent itself publishes under `<root>/<gateway>/`; ignored when a wide filter brings it back."""
 
 

@@ -244,6 +244,9 @@ class ScreenWorker:
         ):
             if count:
                 flow.add(label, count)
+        for anomaly in screened.anomalies:
+            if anomaly.end_s is not None:
+                self._metrics.kinds.add(anomaly.kind)
         for reason, count in screened.notes.items():
             rejections.add(reason, count)
         for rejection in screened.rejections:

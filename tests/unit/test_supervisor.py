@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.clock import SystemClock
-from edge_agent.config.settings import GatewaySettings, JournalSettings, MqttSettings, Settings
+from edge_agent.config.settings import GatewaySettings, JournalSettings, MqttSettings, Settings, TelemetrySettings
+from edge_agent.engines.loading import open_release
 from edge_agent.errors import StorageError
 from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.supervisor import Agent
@@ -88,3 +91,22 @@ def test_a_second_agent_on_one_state_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="in use by another edge-agent"):
         agent_in(tmp_path)
     assert first.stop()
+
+
+def test_health_says_whether_the_certificate_of_the_release_holds_here(tmp_path: Path) -> None:
+    agent = Agent(settings_in(tmp_path), tmp_path / "edge-agent.yaml", {}, SystemClock())
+    told = agent.health().certificate
+    agent.start()
+    assert agent.stop()
+    assert told == open_release(device="auto").certified
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_telemetry_has_a_worker_only_where_it_is_switched_on(tmp_path: Path, enabled: bool) -> None:
+    settings = replace(settings_in(tmp_path), telemetry=TelemetrySettings(enabled=enabled))
+    agent = Agent(settings, tmp_path / "edge-agent.yaml", {}, SystemClock(), release_dir=tmp_path / "no-release")
+    agent.start()
+    running = [thread.name for thread in threading.enumerate()]
+    assert agent.stop()
+    assert any("explain" in name for name in running)
+    assert any("telemetry" in name for name in running) is enabled

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from edge_agent.chain import first_break
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
 from edge_agent.journal import Journal
+from edge_agent.journal.logs import Logs
 from edge_agent.journal.operations import Operations
 from edge_agent.journal.rows import message_row
 from edge_agent.values import Message
@@ -518,3 +520,23 @@ def test_damage_found_while_running_is_said_and_repaired_at_the_next_start(path:
 def test_open_is_a_class_method_that_takes_text_paths(path: Path) -> None:
     Journal.open(str(path), JournalSettings(), SetClock()).close()
     assert sorted(os.listdir(path.parent)) == ["journal.db", "journal.db.lock", "journal.db.reserve"]
+
+
+def test_an_entry_of_a_log_stands_with_its_meter_and_message_or_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(tmp_path / "journal.db") as journal:
+        journal.record_log("egress", b"one", messages=[message("t/1")], meters={"telemetry": b"1"})
+        with monkeypatch.context() as patched:
+            patched.setattr(Logs, "append", refuse_to_append)
+            with pytest.raises(StorageError):
+                journal.record_log("egress", b"two", messages=[message("t/2")], meters={"telemetry": b"2"})
+        assert [entry.body for entry in journal.log("egress")] == [b"one"]
+        assert first_break(journal.log("egress")) is None
+        assert waiting(journal) == [message("t/1")]
+        assert journal.meter("telemetry") == b"1"
+        assert journal.log("audit") == []
+
+
+def refuse_to_append(*_: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")

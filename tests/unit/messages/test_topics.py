@@ -17,6 +17,7 @@ def test_every_topic_stands_below_root_and_gateway() -> None:
     assert TOPICS.incident("i-1") == "edge/gw-1/incident/i-1"
     assert TOPICS.summary_of("i-1") == "edge/gw-1/summary/i-1"
     assert TOPICS.drops == "edge/gw-1/drops"
+    assert TOPICS.telemetry == "edge/gw-1/telemetry"
     assert TOPICS.escalation("i-1") == "edge/gw-1/escalation/i-1"
     assert (TOPICS.request("close"), TOPICS.response("close")) == ("edge/gw-1/request/close", "edge/gw-1/response/close")
     assert Topics("site/hall 2", "gw-1").status == "site/hall 2/gw-1/status"

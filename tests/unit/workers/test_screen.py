@@ -103,6 +103,7 @@ def test_an_incident_closes_when_its_stream_is_usual_again(bench: Bench) -> None
     stored = bench.journal.incident(incident_id)
     assert stored is not None
     assert stored.incident.state == "closed"
+    assert bench.metrics.kinds.by_label() == {stored.incident.anomalies[0].kind: 1}, "each anomaly is counted once, when it ends"
 
 
 def test_what_cannot_be_read_is_counted_by_reason_and_acknowledged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
