@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_agent.clock import Clock
-from edge_agent.config.load import check, load_text
-from edge_agent.errors import ConfigError, RequestError, StorageError
+from edge_agent.config.load import check, check_text
+from edge_agent.errors import RequestError, StorageError
 from edge_agent.escalate.contract import Reply
 from edge_agent.journal import Journal, StoredIncident
 from edge_agent.messages import (
@@ -130,16 +130,10 @@ def answer_incidents(desk: Desk, body: RequestBody) -> object:
 def answer_check(desk: Desk, body: RequestBody) -> object:
     """Whether a configuration is good: the text that was sent, or the agent's own file as it stands now."""
     text = body.members.get("config")
-    if text is None:
-        report = check(desk.config_path, credentials_dir=desk.credentials_dir)
-        return {"ok": report.settings is not None, "problems": list(report.problems), "warnings": list(report.warnings)}
-    if not isinstance(text, str):
+    if text is not None and not isinstance(text, str):
         raise RequestError("bad-request", "config: expected text")
-    try:
-        load_text(text, "config")
-    except ConfigError as error:
-        return {"ok": False, "problems": list(error.problems), "warnings": []}
-    return {"ok": True, "problems": [], "warnings": []}
+    report = check(desk.config_path, credentials_dir=desk.credentials_dir) if text is None else check_text(text, "config")
+    return {"ok": report.settings is not None, "problems": list(report.problems), "warnings": list(report.warnings)}
 
 
 def answer_close(desk: Desk, body: RequestBody) -> object:

@@ -233,6 +233,15 @@ def test_check_reports_the_problems_of_a_text(bench: Bench) -> None:
     assert "gateway" in bad["problems"][0]
 
 
+def test_check_gives_the_warnings_about_a_text_whether_it_is_good_or_not(bench: Bench) -> None:
+    good = bench.ask("check", {"config": "routes: []\n"})["data"]
+    bad = bench.ask("check", {"config": "rotes: 1\n"})["data"]
+    for told in (good, bad):
+        assert [warning.partition(": ")[2] for warning in told["warnings"]] == [
+            "routes: there are none, so nothing is listened to"
+        ]
+
+
 def test_check_reads_the_agents_own_file_as_it_stands_now(bench: Bench) -> None:
     bench.desk.config_path.write_text("gateway: {id: Not-An-Id}\n")
     report = bench.ask("check")["data"]
