@@ -135,8 +135,10 @@ def _add_egress(parser: argparse.ArgumentParser) -> None:
     log = add("log", "list what left: when, where to, how much, and its hash", _egress_log)
     log.add_argument("--json", action="store_true", help="print one JSON object a line")
     log.add_argument("--limit", type=int, default=1_000_000, metavar="N", help="only the newest N")
-    verify = add("verify", "check that the log of what left is whole and in order; prints its newest hash", _egress_verify)
-    verify.add_argument("--contains", metavar="HASH", help="a newest hash noted earlier, which the log must still hold")
+    verify = add(
+        "verify", "check that the log of what left is whole and in order; prints its newest hash, the head", _egress_verify
+    )
+    verify.add_argument("--head", type=_hash, metavar="HASH", help="a head noted earlier, which the log must still hold")
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
@@ -246,7 +248,7 @@ def _egress_log(options: argparse.Namespace) -> int:
 def _egress_verify(options: argparse.Namespace) -> int:
     from edge_agent.commands.logs import verify_log
 
-    return verify_log(_settings(options.config), "egress", options.contains)
+    return verify_log(_settings(options.config), "egress", options.head)
 
 
 def _dead_letters(options: argparse.Namespace) -> int:

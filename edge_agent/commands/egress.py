@@ -10,8 +10,9 @@ import sys
 import msgspec
 from msgspec import Struct
 
+from edge_agent.chain import ANCHOR
 from edge_agent.commands.journal import open_reader
-from edge_agent.commands.logs import anchor_of, entries
+from edge_agent.commands.logs import Log, read_log
 from edge_agent.config.settings import Settings
 from edge_agent.messages.log_lines import log_lines
 from edge_agent.values import LogEntry
@@ -33,18 +34,15 @@ class LogLine(Struct, frozen=True):
 
 def show_log(settings: Settings, *, limit: int, as_json: bool) -> int:
     """Print the newest entries of the egress log, in order; as JSON in the form of a log's file. Raises StorageError."""
-    shown = 0
     with open_reader(settings) as reader:
-        newest = reader.log_head("egress") if reader is not None else None
-        if reader is not None and newest is not None:
-            after = max(0, newest.number - limit)
-            found = entries(reader, "egress", after)
-            lines = log_lines(found, anchor_of(reader, "egress", after)) if as_json else (_line(entry) for entry in found)
-            for line in lines:
-                shown += 1
-                sys.stdout.flush()
-                sys.stdout.buffer.write(line)
-    if not shown and not as_json:
+        log = read_log(reader, "egress") if reader is not None else Log(ANCHOR, [])
+    older, newest = log.entries[:-limit], log.entries[-limit:]
+    anchor = older[-1].hash if older else log.anchor
+    sys.stdout.flush()
+    for line in log_lines(newest, anchor) if as_json else map(_line, newest):
+        sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+    if not newest and not as_json:
         print("nothing left the device")
     return 0
 

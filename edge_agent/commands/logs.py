@@ -1,22 +1,49 @@
-"""The two hash-chained logs of the journal, as commands read and verify them.
+"""The two hash-chained logs of the journal, as commands read them and report whether they are whole.
 
 Rules: an entry is shown as it stands, also one that was damaged; whether the log is whole is decided by `edge_agent.chain`
-alone. What cannot be seen from a log itself, that its end was cut off, is told to whoever verifies it.
+alone. What breaks a chain is told by the number of the first entry that does not follow, and what that means. That the end of a
+log was cut off, or that all of it was written anew, can only be told with a hash that was noted elsewhere: so the newest one,
+the head, is always printed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from edge_agent.chain import first_break
+import msgspec
+from msgspec import Struct
+
+from edge_agent.chain import ANCHOR, first_break
 from edge_agent.commands.journal import open_reader
 from edge_agent.config.settings import Settings
 from edge_agent.journal import LogName
 from edge_agent.journal.reader import Reader
 from edge_agent.values import LogEntry
 
-PAGE = 1_000
 BROKEN = 1
+PAGE = 1_000
+_READ_AGAIN = 3
+
+
+class Log(Struct, frozen=True):
+    """A log as it was read: what its oldest entry follows from, and its entries."""
+
+    anchor: bytes
+    entries: list[LogEntry]
+
+    @property
+    def head(self) -> bytes:
+        """The newest hash."""
+        return self.entries[-1].hash if self.entries else self.anchor
+
+    def knows(self, noted: bytes) -> bool:
+        """Whether `noted` is the hash of an entry, or of the one that the oldest follows from."""
+        return noted == self.anchor or any(entry.hash == noted for entry in self.entries)
+
+
+class _Schema(Struct, frozen=True):
+    schema: str = "?"
 
 
 def entries(reader: Reader, name: LogName, after: int = 0) -> Iterator[LogEntry]:
@@ -26,51 +53,68 @@ def entries(reader: Reader, name: LogName, after: int = 0) -> Iterator[LogEntry]
         after = page[-1].number
 
 
-def verify_log(settings: Settings, name: LogName, contains: str | None = None) -> int:
-    """Check a log's chain and print what was found; the exit code is 0 if it is whole. Raises StorageError.
+def read_log(reader: Reader, name: LogName) -> Log:
+    """A log of the journal. One that the agent shortens meanwhile is read again, so that its anchor fits. Raises StorageError."""
+    for _ in range(_READ_AGAIN):
+        anchor = reader.log_anchor(name)
+        log = Log(anchor, list(entries(reader, name)))
+        if reader.log_anchor(name) == anchor:
+            break
+    return log
 
-    `contains` is a hash noted earlier, in hexadecimal digits: the log must have the entry that it was the hash of.
+
+def verify_log(settings: Settings, name: LogName, head: bytes | None = None) -> int:
+    """Verify the chain of a log of the journal; the exit code is 0 where it is whole. Raises StorageError.
+
+    `head` is a hash that was noted earlier, which the log must still hold.
     """
-    noted = contains.strip().lower() if contains is not None else None
     with open_reader(settings) as reader:
-        anchor = reader.log_anchor(name) if reader is not None else b""
-        seen = _Seen(anchor.hex() == noted)
-        broken = first_break(seen.watch(entries(reader, name), noted), anchor) if reader is not None else None
+        log = read_log(reader, name) if reader is not None else Log(ANCHOR, [])
+    return 0 if report_whole(log, f"{name} log", head) else BROKEN
+
+
+def report_whole(log: Log, what: str, head: bytes | None = None) -> bool:
+    """Print whether a log is whole and, where `head` is given, holds it; whether all is well. `what` names the log."""
+    broken = first_break(log.entries, log.anchor)
     if broken is not None:
-        print(f"{name} log: broken at entry {broken}: it does not follow from the entries before it")
-        return BROKEN
-    if seen.last is None:
-        print(f"{name} log: no entries")
+        print(f"{what}: broken at entry {broken}: {meaning_of_break(log.entries, broken)}")
+        return False
+    if not log.entries:
+        print(f"{what}: no entries")
     else:
-        rest = "" if seen.first == 1 else f"; the {seen.first - 1} before were removed for their age"
-        print(f"{name} log: entries {seen.first} to {seen.last.number} are whole{rest}")
-        print(f"newest hash: {seen.last.hash.hex()}")
-    if noted is not None and not seen.noted:
-        print(
-            f"{name} log: no entry has the hash {noted}: entries were cut off or written anew, or it was so old that it is gone"
-        )
-        return BROKEN
-    return 0
+        first, last = log.entries[0].number, log.entries[-1].number
+        removed = "" if log.anchor == ANCHOR else f"; the {first - 1} before them were removed for their age"
+        print(f"{what}: {len(log.entries)} entries, {first} to {last}, are whole and in order{removed}")
+        for schema, count in sorted(_schemas(log.entries).items()):
+            print(f"  {count} of {schema}")
+        print(f"head {log.head.hex()}")
+    if head is None or log.knows(head):
+        return True
+    old = "" if log.anchor == ANCHOR else ", or it is so old that it was removed"
+    print(f"{what}: does not hold {head.hex()}: entries were cut off at its end, or it was written anew{old}")
+    return False
 
 
-def anchor_of(reader: Reader, name: LogName, after: int) -> bytes:
-    """The hash that the first entry above the number `after` follows from. Raises StorageError."""
-    page = reader.log(name, after - 1, 1) if after > 0 else []
-    return page[0].hash if page and page[0].number == after else reader.log_anchor(name)
+def meaning_of_break(log: Sequence[LogEntry], broken: int) -> str:
+    """What it means that the entry with the number `broken` does not follow, in words."""
+    place = next(i for i, entry in enumerate(log) if entry.number == broken)
+    changed = "it was changed, or an entry before it was changed, removed or put in"
+    if place == 0:
+        return changed if broken == 1 else f"{changed}, or what it follows from is damaged"
+    before = log[place - 1].number
+    if broken <= before:
+        return f"it stands after entry {before}: the order was changed"
+    if broken == before + 2:
+        return f"entry {before + 1} is missing"
+    return f"entries {before + 1} to {broken - 1} are missing" if broken > before + 1 else changed
 
 
-class _Seen:
-    """What was passed on the way through a log."""
+def _schemas(log: Sequence[LogEntry]) -> Counter[str]:
+    return Counter(_schema(entry.body) for entry in log)
 
-    def __init__(self, noted: bool) -> None:
-        self.noted = noted
-        self.first = 0
-        self.last: LogEntry | None = None
 
-    def watch(self, log: Iterator[LogEntry], noted: str | None) -> Iterator[LogEntry]:
-        """The entries, unchanged; whether one has the hash `noted` is kept."""
-        for entry in log:
-            self.first = self.first or entry.number
-            self.last = entry
-            self.noted = self.noted or entry.hash.hex() == noted
-            yield entry
+def _schema(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Schema).schema
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "?"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from edge_agent.commands.audit import BROKEN, Log, export, meaning_of_break, read_log, verify, verify_file
+from edge_agent.commands.audit import export, verify, verify_file
 from edge_agent.commands.journal import open_reader
+from edge_agent.commands.logs import BROKEN, Log, meaning_of_break, read_log
 from edge_agent.config.settings import JournalSettings, Settings
 from edge_agent.errors import InputError
 from edge_agent.journal import JOURNAL_NAME, Journal

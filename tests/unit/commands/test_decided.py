@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 import edge_agent
-from edge_agent.commands.audit import BROKEN, verify
+from edge_agent.commands.audit import verify
 from edge_agent.commands.decided import check_summaries, explain_again
-from edge_agent.commands.logs import entries
+from edge_agent.commands.logs import BROKEN, entries
 from edge_agent.config.settings import JournalSettings, Settings, WriterSettings
 from edge_agent.engines.speaking import Speaker, open_speaker
 from edge_agent.journal import JOURNAL_NAME, Journal

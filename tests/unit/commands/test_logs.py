@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from edge_agent.chain import ANCHOR, link
+from edge_agent.chain import ANCHOR, first_break, link
 from edge_agent.commands.journal import open_reader
-from edge_agent.commands.logs import BROKEN, anchor_of, entries, verify_log
+from edge_agent.commands.logs import BROKEN, entries, read_log, verify_log
 from edge_agent.config.settings import JournalSettings, Settings
-from edge_agent.journal import JOURNAL_NAME, Journal
+from edge_agent.journal import JOURNAL_NAME, Journal, LogName
+from edge_agent.journal.reader import Reader
+from edge_agent.values import LogEntry
 from tests.journals import SetClock
 from tests.unit.commands.escalations import escalation, store
 from tests.writing import anomaly, incident
@@ -39,8 +42,8 @@ def test_a_whole_log_is_whole_and_tells_its_newest_hash(tmp_path: Path, capsys: 
     for number in range(3):
         newest = link(newest, b'{"n":%d}' % number)
     assert verify_log(settings, "egress") == 0
-    assert capsys.readouterr().out == f"egress log: entries 1 to 3 are whole\nnewest hash: {newest.hex()}\n"
-    assert verify_log(settings, "egress", f" {newest.hex().upper()}\n") == 0
+    assert capsys.readouterr().out == f"egress log: 3 entries, 1 to 3, are whole and in order\n  3 of ?\nhead {newest.hex()}\n"
+    assert verify_log(settings, "egress", newest) == 0
     assert verify_log(settings, "audit") == 0
     assert "audit log: no entries" in capsys.readouterr().out
 
@@ -71,11 +74,11 @@ def test_a_log_whose_end_was_cut_off_is_found_by_a_hash_noted_elsewhere(
 ) -> None:
     settings = written(tmp_path, 4)
     verify_log(settings, "egress")
-    noted = capsys.readouterr().out.split()[-1]
+    noted = bytes.fromhex(capsys.readouterr().out.split()[-1])
     tamper(tmp_path, "DELETE FROM egress WHERE number = 4")
     assert verify_log(settings, "egress") == 0
     assert verify_log(settings, "egress", noted) == BROKEN
-    assert f"no entry has the hash {noted}" in capsys.readouterr().out
+    assert f"does not hold {noted.hex()}: entries were cut off" in capsys.readouterr().out
 
 
 def test_a_log_that_lost_its_oldest_entries_to_the_cap_is_whole_from_there_on(
@@ -87,8 +90,9 @@ def test_a_log_that_lost_its_oldest_entries_to_the_cap_is_whole_from_there_on(
         kept = list(entries(reader, "egress"))
         anchor = reader.log_anchor("egress")
     assert kept[0].number > 1
-    assert verify_log(settings, "egress", anchor.hex()) == 0
-    told = f"entries {kept[0].number} to 260 are whole; the {kept[0].number - 1} before were removed for their age"
+    assert verify_log(settings, "egress", anchor) == 0
+    first = kept[0].number
+    told = f"{len(kept)} entries, {first} to 260, are whole and in order; the {first - 1} before them were removed for their age"
     assert told in capsys.readouterr().out
 
 
@@ -102,15 +106,36 @@ def test_all_pages_of_a_log_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_without_a_journal_there_is_nothing_to_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_log(Settings(state_dir=str(tmp_path)), "egress") == 0
-    assert verify_log(Settings(state_dir=str(tmp_path)), "egress", "00" * 32) == BROKEN
+    assert verify_log(Settings(state_dir=str(tmp_path)), "egress", bytes(range(32))) == BROKEN
     assert "no entries" in capsys.readouterr().out
 
 
-def test_what_an_entry_follows_from_is_the_entry_before_it_or_the_last_that_was_removed(tmp_path: Path) -> None:
-    with open_reader(written(tmp_path, 260, keep=100)) as reader:
-        assert reader is not None
-        kept = list(entries(reader, "egress"))
-        first = kept[0].number
-        assert anchor_of(reader, "egress", 0) == anchor_of(reader, "egress", first - 1) == reader.log_anchor("egress")
-        assert anchor_of(reader, "egress", first) == kept[0].hash
-        assert anchor_of(reader, "egress", 259) == kept[-2].hash
+def test_a_log_that_is_shortened_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / JOURNAL_NAME, JournalSettings(keep_log_entries=100), SetClock()) as journal:
+        store(journal, incident(anomaly()))
+
+        def append(count: int) -> None:
+            for number in range(count):
+                journal.settle(escalation(attempts=number), egress=b"{}")
+
+        class Shortened:
+            """A reader between whose first two answers the agent removes the oldest entries."""
+
+            def __init__(self, reader: Reader) -> None:
+                self._reader, self._calls = reader, 0
+
+            def log_anchor(self, name: LogName) -> bytes:
+                return self._reader.log_anchor(name)
+
+            def log(self, name: LogName, after: int, limit: int) -> list[LogEntry]:
+                self._calls += 1
+                if self._calls == 1:
+                    append(200)
+                return self._reader.log(name, after, limit)
+
+        append(90)
+        with open_reader(Settings(state_dir=str(tmp_path))) as reader:
+            assert reader is not None
+            log = read_log(cast(Reader, Shortened(reader)), "egress")
+        assert log.entries[0].number > 1
+        assert first_break(log.entries, log.anchor) is None
