@@ -46,7 +46,7 @@ from edge_ota.calibrate.oracle import judge
 
 TOLERATED = 0.005
 """Quality that is given up against escalating everything."""
-TEMPERATURE = 2.5
+TEMPERATURE = 2.0
 ORDERS = ("policy", "score", "chance", "oracle")
 _STEPS = 100
 
