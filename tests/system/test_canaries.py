@@ -137,6 +137,9 @@ def test_no_canary_reaches_the_topic_of_the_questions(tmp_path: Path, broker: Mo
             eventually(lambda: "sent" in {d["state"] for d in watcher.documents(f"escalation/{second}")}, "the question")
             expected = previewed(agent, second)
             eventually(lambda: any(message.payload == expected for message in watcher.on("question")), "the question's message")
+            for message in watcher.on("question"):
+                marks = dict(getattr(message.properties, "UserProperty", ()))
+                assert set(marks) <= {"replayed"}
             questions = [message.payload for message in watcher.on("question")]
             assert_clean(b"\n".join(questions), allow)
             assert {entry["sha256"] for entry in logged(agent)} >= {hashlib.sha256(body).hexdigest() for body in questions}
