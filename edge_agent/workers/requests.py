@@ -194,21 +194,20 @@ class RequestsWorker:
         self._pause = threading.Event()
 
     def step(self, timeout_s: float) -> bool:
-        """Answer what was asked. Raises StorageError; the request it happened with is answered again."""
+        """Answer one request, so that a stop waits for no more. Raises StorageError; that request is answered again."""
         self._waiting += self._link.requests()
         if not self._waiting:
             self._pause.wait(min(timeout_s, POLL_S))
             return False
-        while self._waiting:
-            request = self._waiting[0]
-            # Kept while the journal refuses it, so that a command is not carried out twice.
-            self._answer = self._answer or self.answer(request)
-            self._desk.journal.record((), [self._answer], urgency="soon")
-            self._deliver.set()
-            self._link.ack([request])
-            self._metrics.flow.add("requests")
-            self._answer = self._failed = None
-            del self._waiting[0]
+        request = self._waiting[0]
+        # Kept while the journal refuses it, so that a command is not carried out twice.
+        self._answer = self._answer or self.answer(request)
+        self._desk.journal.record((), [self._answer], urgency="soon")
+        self._deliver.set()
+        self._link.ack([request])
+        self._metrics.flow.add("requests")
+        self._answer = self._failed = None
+        del self._waiting[0]
         return True
 
     def finish(self) -> None:

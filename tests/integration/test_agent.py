@@ -152,6 +152,13 @@ def test_a_signal_stops_it_cleanly_in_under_five_seconds(agent: AgentProcess, wa
     assert "not running" in agent.command("status", "--config", str(agent.config)).stdout.decode()
 
 
+def test_requests_under_way_do_not_hold_up_the_stop(agent: AgentProcess, watcher: Watcher) -> None:
+    closing = {"incident": "no-such", "cause": "none"}
+    watcher.send_all([(f"{BASE}/request/close", closing) for _ in range(300)])
+    eventually(lambda: watcher.on("response/close"), "the first answer")
+    assert agent.stop(timeout_s=5.0) == 0
+
+
 def test_a_broker_that_answers_no_more_does_not_hold_up_the_stop(
     agent: AgentProcess, watcher: Watcher, broker: Mosquitto
 ) -> None:

@@ -220,7 +220,9 @@ def test_a_request_that_fails_unexpectedly_is_answered_and_does_not_block_the_ne
         bench.link.asked.append(Request(command="status", payload=b"", arrived_s=START_S, qos=1, mid=mid))
     with pytest.raises(ZeroDivisionError):
         bench.worker.step(0.0)
-    bench.worker.step(0.0)
+    assert bench.worker.step(0.0)
+    assert len(bench.journal.outbox(0, 10)) == 1, "one answer a step: a stop waits for no more"
+    assert bench.worker.step(0.0)
     answers = [json.loads(queued.message.payload) for queued in bench.journal.outbox(0, 10)]
     assert [answer["status"] for answer in answers] == ["error", "ok"]
 
