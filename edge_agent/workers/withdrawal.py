@@ -1,8 +1,9 @@
-"""Questions that wait to leave under settings that no longer hold are taken back before anything is sent.
+"""What waits to leave under settings that no longer hold is taken back before anything is sent: questions and telemetry.
 
 A question by MQTT waits in the outbox, perhaps for days. When meanwhile escalation was switched off, or another topic was
 configured, or less is allowed, it must not leave as it was made. So the settings under which questions are made are kept beside
 them; at a start with others, what waits is withdrawn (it becomes a dead letter, which stays on the device) and is asked anew.
+Telemetry that waits is withdrawn when it was switched off.
 
 Rules: runs once, before any worker. The settings are noted last: after a crash it is done again. What a broker, a server or a
 carrier has already taken cannot be taken back.
@@ -30,11 +31,17 @@ PAGE: Final = 64
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
-    """Under which settings questions are made. `topic` is where they are published, empty where they are not."""
+    """Under which settings something leaves. `topic` is where questions are published, empty where they are not."""
 
     backend: str
     topic: str
     allow: tuple[str, ...]
+    telemetry: bool
+
+    @property
+    def asking(self) -> tuple[str, str, tuple[str, ...]]:
+        """What of it is about questions."""
+        return self.backend, self.topic, self.allow
 
 
 def question_topic(settings: Settings) -> str:
@@ -45,13 +52,19 @@ def question_topic(settings: Settings) -> str:
 def withdraw(journal: Journal, topics: Topics, settings: Settings, clock: Clock) -> int:
     """Take back what waits under other settings; how many messages that were. Raises StorageError."""
     escalation = settings.escalation
-    policy = Policy(escalation.backend, question_topic(settings), tuple(sorted(set(escalation.allow))))
+    allow = tuple(sorted(set(escalation.allow)))
+    policy = Policy(escalation.backend, question_topic(settings), allow, settings.telemetry.enabled)
     kept = _read(journal.meter(POLICY))
     if kept == policy:
         return 0
-    # Without a note, or with a damaged one, what stands on any topic that questions may have had is taken back.
-    withdrawn = _bury(journal, {kept.topic} if kept is not None else {topics.question, policy.topic})
-    _ask_anew(journal, topics, clock)
+    gone = set[str]()
+    if kept is None or kept.asking != policy.asking:
+        # Without a note, or with a damaged one, what stands on any topic that questions may have had is taken back.
+        gone |= {kept.topic} if kept is not None else {topics.question, policy.topic}
+        _ask_anew(journal, topics, clock)
+    if not policy.telemetry:
+        gone.add(topics.telemetry)
+    withdrawn = _bury(journal, gone)
     journal.record_meters({POLICY: msgspec.json.encode(policy)})
     return withdrawn
 
