@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import Journal
 from edge_agent.journal.ageing import Ageing
+from edge_agent.journal.drops import Tombstone
 from edge_agent.journal.upkeep import Upkeep
 from edge_agent.journal.wear import Wear
 from edge_agent.values import (
     Anomaly,
     Closure,
+    Drop,
     Escalation,
     EscalationState,
     Evidence,
@@ -39,8 +43,10 @@ class SetClock:
         return self.time_s
 
 
-def open_journal(path: Path, settings: JournalSettings = SMALL, clock: SetClock | None = None) -> Journal:
-    return Journal.open(path, settings, clock or SetClock())
+def open_journal(
+    path: Path, settings: JournalSettings = SMALL, clock: Clock | None = None, tombstone: Tombstone | None = None
+) -> Journal:
+    return Journal.open(path, settings, clock or SetClock(), tombstone)
 
 
 def incident(
@@ -131,6 +137,31 @@ def store_history(journal: Journal, numbers: range, anomaly_count: int = 1) -> N
         journal.record_summary(summary(n), [], urgency="critical")
 
 
-def upkeep(clock: SetClock, *, limit_bytes: int = 0, max_credit_s: float = 900.0) -> Upkeep:
+def upkeep(clock: Clock, *, limit_bytes: int = 0, max_credit_s: float = 900.0) -> Upkeep:
     """The counts that a store keeps about itself."""
     return Upkeep(Ageing(clock, max_credit_s), Wear(clock, limit_bytes))
+
+
+class TwoClocks:
+    """A system's clock and a monotonic one, each where the test puts it."""
+
+    def __init__(self, wall_s: float = T0_S, running_s: float = 50.0) -> None:
+        self.wall_s = wall_s
+        self.running_s = running_s
+
+    def now_s(self) -> float:
+        return self.wall_s
+
+    def monotonic_s(self) -> float:
+        return self.running_s
+
+    def pass_s(self, seconds: float) -> None:
+        """Time goes by."""
+        self.wall_s += seconds
+        self.running_s += seconds
+
+
+def report_of(drops: Sequence[Drop]) -> Message:
+    """A report of drops, as the supervisor gives one."""
+    text = ",".join(f"{drop.reason}={drop.count}" for drop in drops)
+    return Message(topic="drops", payload=text.encode(), retain=True, supersedes=True, priority=3)

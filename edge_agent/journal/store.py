@@ -99,7 +99,7 @@ class Store:
 
     def trouble(self) -> str:
         """What hinders writing now, in words; empty for nothing. Any thread."""
-        found = [self._room.trouble or self.failing]
+        found = [self.failing or self._room.trouble]
         if self.upkeep.wear.spent:
             found.append(
                 f"{self.upkeep.wear.day_bytes >> 20} MiB were written in a day, journal.max_write_bytes_per_day is reached:"
@@ -168,7 +168,7 @@ class Store:
         if damage:
             self.suspect()
         if isinstance(error, DAMAGE_ERRORS):
-            failure = storage_error(error, self._path, "writing")
+            failure = storage_error(error, self._path, "writing", low=self._room.low)
         else:
             failure = StorageError(f"{self._path}: a value cannot be stored: {error}; correct the text it came from")
         failure.__cause__ = error

@@ -30,6 +30,10 @@ _ADVICE: dict[int, str] = {
 }
 
 _DISK_FULL: Final = "no space left; free space on that file system, nothing stored before is lost"
+_DISK_LOW: Final = (
+    "its file system is nearly full and all that it holds must stay (open, unexplained or undelivered incidents);"
+    " free space there"
+)
 FULL_BYTES: Final = 1 << 18
 """A file system with less free than this is full: what SQLite has to write does not fit any more."""
 _LOST_CONTENT = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
@@ -68,12 +72,14 @@ def free_bytes(path: str) -> int | None:
     return stat.f_bavail * stat.f_frsize
 
 
-def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: str, doing: str) -> StorageError:
-    """`error` as a StorageError that says what failed, where, and what to do."""
+def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: str, doing: str, *, low: bool = False) -> StorageError:
+    """`error` as a StorageError that says what failed, where, and what to do; `low`: the file may not grow for want of space."""
     code = primary_code(error) if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_CORRUPT
     advice = _ADVICE.get(code, "this is a defect of edge-agent; please report it")
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and disk_is_full(path):
         advice = _DISK_FULL
+    elif code == sqlite3.SQLITE_FULL and low:
+        advice = _DISK_LOW
     return StorageError(f"{path}: {doing} failed: {error}: {advice}")
 
 
