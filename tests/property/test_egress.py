@@ -22,6 +22,8 @@ from edge_agent.egress.pseudonyms import Pseudonyms
 from edge_agent.egress.question import Question, document, question_of
 from edge_agent.egress.units import REVIEWED_UNITS
 from edge_agent.escalate.table import BACKENDS, Needs, open_backend
+from edge_agent.messages import Health
+from edge_agent.messages.telemetry import telemetry_body, telemetry_of
 from edge_agent.pipeline import plan_of
 from edge_agent.plan import MAX_SUBJECTS
 from edge_agent.values import KINDS, Anomaly, Evidence, Incident, Message
@@ -129,6 +131,33 @@ def test_no_canary_leaves_by_any_backend(
     sent, _ = opened.encode(asked(incident, past, zone, allow))
     assert found(WORDS, sent) == []
     assert [part for part in TELLTALES if part in sent.decode().lower()] == []
+
+
+hostile_counts = st.dictionaries(
+    st.builds(str.__add__, st.sampled_from(("", "summaries_by_", "summaries_because_", "escalations_refused_")), hostile),
+    st.integers(0, 5),
+)
+
+
+@given(hostile, hostile, hostile_counts, hostile_counts, hostile_counts)
+@settings(max_examples=60, deadline=None)
+def test_no_canary_leaves_by_telemetry(
+    version: str, name: str, drops: dict[str, int], counts: dict[str, int], kinds: dict[str, int]
+) -> None:
+    health = Health(
+        version=version,
+        release=name,
+        boot_id=name,
+        started_s=ONSET_S,
+        time_s=ONSET_S,
+        drops=drops,
+        counts=counts,
+        problems=(name,),
+    )
+    sent = telemetry_body(telemetry_of(health, uptime_s=1.0, kinds=kinds, latency_s={name: (0.1, 0.2, 0.3)}))
+    assert found(WORDS, sent) == []
+    assert [part for part in TELLTALES if part in sent.decode().lower()] == []
+    assert [text for text in TIMES if text in sent.decode()] == []
 
 
 @given(incidents(), evidences, st.sampled_from(EVERY_CHOICE))
