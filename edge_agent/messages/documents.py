@@ -26,6 +26,10 @@ def _no_counts() -> dict[str, int]:
     return {}
 
 
+def _no_heads() -> dict[str, str]:
+    return {}
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """How the agent is. `degraded` as soon as `problems` has an entry, which says in words what a person should know."""
 
@@ -44,6 +48,9 @@ class Health(Struct, frozen=True, kw_only=True):
     """What was set aside or dropped since the start, by reason."""
     counts: Mapping[str, int] = msgspec.field(default_factory=_no_counts)
     """What was done since the start: readings, anomalies, incidents, summaries."""
+    heads: Mapping[str, str] = msgspec.field(default_factory=_no_heads)
+    """The newest hash of each hash-chained log that has an entry, in hexadecimal digits: whoever keeps health documents can tell
+    later whether the end of a log was cut off, or all of it written anew."""
     problems: tuple[str, ...] = ()
     certificate: str = ""
     """Why the release's certificate does not hold on this machine, in words; empty where it does. No problem: see ADR 6."""
@@ -209,6 +216,7 @@ def health_document(health: Health) -> Document:
         "queues": dict(sorted(health.queues.items())),
         "drops": dict(sorted(health.drops.items())),
         "counts": dict(sorted(health.counts.items())),
+        "heads": dict(sorted(health.heads.items())),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 import edge_agent
 from edge_agent.clock import Clock
 from edge_agent.errors import StorageError
-from edge_agent.journal import Journal
+from edge_agent.journal import Journal, LogName
 from edge_agent.messages import (
     Health,
     Topics,
@@ -37,6 +37,7 @@ from edge_agent.workers.host import clock_synced, process_start
 from edge_agent.workers.status_file import AgentStatus, remove_status, write_status
 
 PERIOD_S = 10.0
+LOGS: Final[tuple[LogName, ...]] = ("audit", "egress")
 SELDOM_S = 300.0
 """Period of the status file where it stands on a disk."""
 
@@ -107,12 +108,18 @@ class HealthWorker:
         problems = [*metrics.conditions.current(), *_refused(counters)]
         if self._journal.damaged:
             problems.append("journal: the file was found damaged while in use; a restart of the agent repairs it")
+        elif trouble := self._journal.trouble:
+            problems.append(f"journal: {trouble}")
         queues = {"arrivals": self._link.queued}
         drops = {**counters.dropped}
         for reason, count in metrics.rejections.by_label().items():
             drops[reason] = drops.get(reason, 0) + count
+        heads: dict[str, str] = {}
+        written: dict[str, int] = {}
         try:
+            heads = _heads(self._journal)
             counts = self._journal.counts()
+            written = {"journal_bytes_written_day": counts.written_bytes_day}
             escalations = self._journal.pending_count()
             queues |= {"to_explain": counts.unexplained, "outbox": counts.outbox, "escalations": escalations}
             for drop in self._journal.drops():
@@ -133,7 +140,8 @@ class HealthWorker:
             open_incidents=metrics.levels.get("open_incidents"),
             queues=queues,
             drops=drops,
-            counts=self._counts(counters),
+            counts={**self._counts(counters), **written},
+            heads=_heads(self._journal),
             problems=tuple(problems),
         )
 
@@ -186,6 +194,15 @@ class HealthWorker:
             "messages_received": counters.received,
             "connects": counters.connects,
         }
+
+
+def _heads(journal: Journal) -> dict[str, str]:
+    """The newest hash of each log that has an entry; none where the journal cannot be read, which its counts tell."""
+    try:
+        newest = {name: journal.log_head(name) for name in LOGS}
+    except StorageError:
+        return {}
+    return {name: entry.hash.hex() for name, entry in newest.items() if entry is not None}
 
 
 def _refused(counters: LinkCounters) -> list[str]:

@@ -94,6 +94,12 @@ def test_health_is_degraded_by_any_problem_and_counts_are_in_order() -> None:
     assert health_document(replace(HEALTH, problems=("the disk is full",)))["status"] == "degraded"
 
 
+def test_the_heads_of_the_logs_are_told_where_there_are_any() -> None:
+    document = health_document(replace(HEALTH, heads={"egress": "cd" * 32, "audit": "ab" * 32}))
+    assert list(json.loads(encode(document))["heads"].items()) == [("audit", "ab" * 32), ("egress", "cd" * 32)]
+    assert health_document(HEALTH)["heads"] == {}
+
+
 def test_a_certificate_of_another_machine_is_told_and_is_no_problem() -> None:
     document = health_document(replace(HEALTH, certificate="measured elsewhere"))
     assert (document["certificate"], document["status"]) == ("measured elsewhere", "ok")

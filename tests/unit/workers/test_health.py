@@ -82,6 +82,13 @@ def test_figures_come_from_their_owners(bench: Bench) -> None:
     assert health.problems == ("mqtt: the broker refuses the subscription s/#: not authorized",)
 
 
+def test_the_heads_of_the_logs_are_told_so_that_they_are_known_elsewhere(bench: Bench) -> None:
+    assert bench.worker.health().heads == {}
+    bench.journal.record_log("audit", b"one")
+    bench.journal.record_log("audit", b"two")
+    assert bench.worker.health().heads == {"audit": bench.journal.log("audit")[-1].hash.hex()}
+
+
 def test_a_new_connection_is_told_everything_that_is_retained(bench: Bench) -> None:
     bench.worker.step(0.0)
     retained = {message.topic: message for message in bench.worker.retained()}
