@@ -114,10 +114,8 @@ class HealthWorker:
         drops = {**counters.dropped}
         for reason, count in metrics.rejections.by_label().items():
             drops[reason] = drops.get(reason, 0) + count
-        heads: dict[str, str] = {}
         written: dict[str, int] = {}
         try:
-            heads = _heads(self._journal)
             counts = self._journal.counts()
             written = {"journal_bytes_written_day": counts.written_bytes_day}
             escalations = self._journal.pending_count()
