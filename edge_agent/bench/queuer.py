@@ -150,8 +150,10 @@ def run(port: int, backlog: int, samples: int) -> Iterator[dict[str, Any]]:
         yield {"what": "file", "bytes": journal.counts().file_bytes, "n": queuer.queued}
         link.start()
         stack.callback(link.stop)
-        yield _delivered(worker, link, metrics, queuer.queued, _bare(port, queuer.queued))
+        per_s = _delivered(worker, link, metrics, queuer.queued)
         yield _growth("after delivery", before, queuer.queued)
+        lost = metrics.flow.get("messages_resent")
+        yield {"what": "delivered", "per_s": per_s, "n": queuer.queued, "plain_per_s": _bare(port, queuer.queued), "lost": lost}
 
 
 def _forget(journal: Journal) -> None:
@@ -177,7 +179,8 @@ def _growth(when: str, before: dict[str, float], n: int) -> dict[str, Any]:
     return {"what": "memory", "when": when, "n": n, "rss_mb": use.rss_mb, "pss_mb": use.pss_mb, **before}
 
 
-def _delivered(worker: DeliverWorker, link: MqttLink, metrics: Metrics, count: int, plain_per_s: float) -> dict[str, Any]:
+def _delivered(worker: DeliverWorker, link: MqttLink, metrics: Metrics, count: int) -> float:
+    """Messages a second, from the connection until the last is confirmed."""
     if not link.wait_connected(30.0):
         raise BenchError("the broker accepts no connection")
     started_s = time.monotonic()
@@ -185,9 +188,7 @@ def _delivered(worker: DeliverWorker, link: MqttLink, metrics: Metrics, count: i
         worker.step(0.25)
         if time.monotonic() - started_s > GIVE_UP_S:
             raise BenchError(f"only {delivered} of {count} messages were delivered within {GIVE_UP_S:.0f} s")
-    per_s = count / (time.monotonic() - started_s)
-    lost = metrics.flow.get("messages_resent")
-    return {"what": "delivered", "per_s": per_s, "n": count, "plain_per_s": plain_per_s, "lost": lost}
+    return count / (time.monotonic() - started_s)
 
 
 def _bare(port: int, count: int) -> float:
