@@ -540,3 +540,12 @@ def test_an_entry_of_a_log_stands_with_its_meter_and_message_or_none_of_them(
 
 def refuse_to_append(*_: object) -> None:
     raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_what_stood_there_before_the_start_is_marked(path: Path) -> None:
+    with open_journal(path) as journal:
+        journal.record([], [message("a")])
+        assert [q.before_start for q in journal.outbox(0, 10)] == [False]
+    with open_journal(path) as journal:
+        journal.record([], [message("b")])
+        assert [(q.message.topic, q.before_start) for q in journal.outbox(0, 10)] == [("a", True), ("b", False)]
