@@ -84,7 +84,7 @@ class TryLaterError(LinkError):
 
 
 class BackendRefusalError(InputError):
-    """A stronger model refused for good. `breaks`: every other question would be refused too, until a person changes something."""
+    """A stronger model refused for good. `breaks`: it would refuse every other question too, until a person changes something."""
 
     def __init__(self, reason: str, detail: str = "", *, breaks: bool = False) -> None:
         super().__init__(reason, detail)
