@@ -8,6 +8,8 @@ from typing import get_args
 
 import pytest
 
+from edge_agent.chain import first_break
+from edge_agent.journal import Journal
 from edge_agent.journal.opening import open_database
 from edge_agent.journal.records import DropReason
 from edge_agent.journal.schema import (
@@ -19,19 +21,24 @@ from edge_agent.journal.schema import (
     migrate,
     shape,
 )
-from tests.journals import SetClock, open_journal, waiting
+from edge_agent.journal.store import suspect_path
+from tests.journals import SetClock, open_journal
 
-VERSION_1 = Path(__file__).with_name("version_1.sql")
-"""A journal of version 1 as SQL, written by hand from `docs/formats/journal.md`; never regenerated."""
+FILES = {version: Path(__file__).with_name(f"version_{version}.sql") for version in (1, 2)}
+"""A journal of each version as SQL, written by hand from `docs/formats/journal.md`; never regenerated."""
+
+
+def make(version: int, folder: Path) -> Path:
+    path = folder / "journal.db"
+    db = sqlite3.connect(path)
+    db.executescript(FILES[version].read_text())
+    db.close()
+    return path
 
 
 @pytest.fixture
 def version_1(tmp_path: Path) -> Path:
-    path = tmp_path / "journal.db"
-    db = sqlite3.connect(path)
-    db.executescript(VERSION_1.read_text())
-    db.close()
-    return path
+    return make(1, tmp_path)
 
 
 def test_empty_file_gets_every_table(tmp_path: Path) -> None:
@@ -44,28 +51,89 @@ def test_empty_file_gets_every_table(tmp_path: Path) -> None:
     db.close()
 
 
-def test_version_1_is_read_with_all_it_held(version_1: Path) -> None:
-    with open_journal(version_1) as journal:
-        assert journal.opening.version_before == 1
+def test_there_is_a_file_of_every_version() -> None:
+    assert set(FILES) == set(range(1, len(MIGRATIONS) + 1))
+
+
+def check_version_1(journal: Journal) -> None:
+    """What both files hold."""
+    [newest, oldest] = journal.incidents(10)
+    assert oldest.incident.id == "i-000001"
+    assert oldest.incident.anomalies[0].signature == bytes(range(32))
+    assert oldest.incident.anomalies[0].stream == "pump-1/vibration"
+    assert oldest.explained_revision == 2
+    assert oldest.closure is not None
+    assert oldest.closure.cause == "bearing wear"
+    assert newest.incident.state == "open"
+    assert [i.id for i in journal.to_explain(10)] == ["i-000002"]
+    found = journal.summary("i-000001")
+    assert found is not None
+    assert found.text == "Vibration rose to 3.75 mm/s."
+    [past] = journal.past_incidents()
+    assert past.number == oldest.number == 1
+    [queued] = journal.outbox(0, 10)
+    assert (queued.queued_s, queued.before_start) == (1790000006.0, True)
+    sent = queued.message
+    assert (sent.topic, sent.payload, sent.response_correlation) == ("edge/gateway-1/summary", b"{}", b"\x01\x02")
+    assert (sent.qos, sent.retain, sent.supersedes) == (1, True, True)
+    assert {d.reason: d.count for d in journal.drops()}["outbox-full"] == 3
+
+
+def check_version_2(journal: Journal) -> None:
+    """What the file of version 2 holds besides."""
+    check_version_1(journal)
+    assert [e.id for e in journal.pending_escalations(10)] == ["q-000002-1"]
+    answered = journal.escalation("i-000001")
+    assert answered is not None
+    assert (answered.state, answered.revision) == ("answered", 2)
+    assert journal.meter("budget") == b'{"requests":3}'
+    assert [entry.number for entry in journal.log("audit")] == [8, 9]
+    assert first_break(journal.log("audit"), journal.log_anchor("audit")) is None
+    assert first_break(journal.log("egress"), journal.log_anchor("egress")) is None
+    [letter] = journal.dead_letters(10)
+    assert (letter.message.payload, letter.reason) == (b"[]", "packet-too-large")
+    assert journal._store.upkeep.ageing.lived_s >= 50.0
+
+
+CHECKS = {1: check_version_1, 2: check_version_2}
+
+
+@pytest.mark.parametrize("version", FILES)
+def test_a_file_of_every_version_is_read_with_all_it_held(tmp_path: Path, version: int) -> None:
+    with open_journal(make(version, tmp_path)) as journal:
+        assert journal.opening.version_before == version
         assert not journal.opening.damage
-        [newest, oldest] = journal.incidents(10)
-        assert oldest.incident.id == "i-000001"
-        assert oldest.incident.anomalies[0].signature == bytes(range(32))
-        assert oldest.incident.anomalies[0].stream == "pump-1/vibration"
-        assert oldest.explained_revision == 2
-        assert oldest.closure is not None
-        assert oldest.closure.cause == "bearing wear"
-        assert newest.incident.state == "open"
-        assert [i.id for i in journal.to_explain(10)] == ["i-000002"]
-        found = journal.summary("i-000001")
-        assert found is not None
-        assert found.text == "Vibration rose to 3.75 mm/s."
-        [past] = journal.past_incidents()
-        assert past.number == oldest.number == 1
-        [queued] = waiting(journal)
-        assert (queued.topic, queued.payload, queued.response_correlation) == ("edge/gateway-1/summary", b"{}", b"\x01\x02")
-        assert (queued.qos, queued.retain, queued.supersedes, queued.priority) == (1, True, True, 1)
-        assert [(d.reason, d.count) for d in journal.drops()] == [("outbox-full", 3)]
+        CHECKS[version](journal)
+    with open_journal(tmp_path / "journal.db") as journal:
+        assert journal.opening.version_before == len(MIGRATIONS)
+        CHECKS[version](journal)
+
+
+@pytest.mark.parametrize("version", FILES)
+def test_a_damaged_file_of_every_version_is_salvaged_with_all_it_held(tmp_path: Path, version: int) -> None:
+    path = make(version, tmp_path)
+    Path(suspect_path(str(path))).touch()
+    with open_journal(path) as journal:
+        assert journal.opening.damage
+        assert (journal.opening.salvaged_incidents, journal.opening.salvaged_messages) == (2, 1)
+        CHECKS[version](journal)
+
+
+def test_a_file_of_a_newer_version_gives_what_this_one_knows(tmp_path: Path) -> None:
+    """Columns that came later are left, one that is gone takes its default, a table that is gone is empty."""
+    path = make(2, tmp_path)
+    db = sqlite3.connect(path)
+    db.executescript(
+        "ALTER TABLE incidents ADD COLUMN later INTEGER; ALTER TABLE outbox DROP COLUMN since_s; DROP TABLE dead_letters;"
+        "ALTER TABLE meters RENAME COLUMN body TO content; PRAGMA user_version = 3;"
+    )
+    db.close()
+    with open_journal(path) as journal:
+        assert "version 3" in journal.opening.damage
+        check_version_1(journal)
+        assert [e.id for e in journal.pending_escalations(10)] == ["q-000002-1"]
+        assert (journal.dead_letters(10), journal.meter("budget")) == ([], None)
+        assert len(journal.log("audit")) == 2
 
 
 def test_migrations_run_in_order_once_and_keep_rows(version_1: Path) -> None:
