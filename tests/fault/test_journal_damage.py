@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.chain import first_break
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import OpeningReport
-from tests.journals import closure, incident, message, open_journal, summary, waiting
+from tests.journals import closure, escalation, incident, message, open_journal, summary, waiting
 
 SETTINGS = JournalSettings(max_bytes=4 << 20, max_outbox=10_000)
 INCIDENTS = {i.id: i for i in (incident(n, state="closed" if n % 2 else "open", signature=bytes(32)) for n in range(60))}
 SUMMARIES = {s.incident_id: s for s in (summary(n, text=f"Text {n}.") for n in range(0, 60, 2))}
 MESSAGES = {m.topic: m for m in (message(f"t/{n}", f"payload {n} " * 20) for n in range(90))}
-PLACES = 30
+ESCALATIONS = {e.incident_id: e for e in (escalation(n, severity=n / 100) for n in range(0, 40, 2))}
+METERS = {f"meter-{n}": b"state %d" % n for n in range(8)}
+LOG = [b"entry %d" % n for n in range(len(SUMMARIES))]
+DEAD = {"t/3", "t/4"}
+PLACES = 20
 
 Damage = Callable[[bytearray, random.Random], None]
 
@@ -52,9 +57,14 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(0, 60, 5):
             journal.record(incidents[n : n + 5], messages[n : n + 5])
         journal.record([], messages[60:])
-        for one in SUMMARIES.values():
-            journal.record_summary(one, [])
+        for one, entry in zip(SUMMARIES.values(), LOG, strict=True):
+            asked = ESCALATIONS.get(one.incident_id)
+            journal.record_summary(one, [], escalation=asked, audit=entry)
+        journal.record_meters(METERS)
         journal.close_incident(closure(1))
+        for queued in journal.outbox(0, 10):
+            if queued.message.topic in DEAD:
+                journal.bury(queued.number, "refused")
         for suffix in ("", "-wal"):
             shutil.copy(folder / f"clean.db{suffix}", folder / f"crashed.db{suffix}")
     return folder
@@ -74,11 +84,24 @@ def check_usable(path: Path) -> OpeningReport:
         assert all(p.cause == "bearing wear" and p.signature == bytes(32) for p in journal.past_incidents())
         for got in waiting(journal):
             assert got == MESSAGES[got.topic]
+        for asked in journal.pending_escalations(1000):
+            assert asked == ESCALATIONS[asked.incident_id]
+        for name, body in METERS.items():
+            assert journal.meter(name) in (None, body)
+        for letter in journal.dead_letters(100):
+            assert (letter.message, letter.reason) == (MESSAGES[letter.message.topic], "refused")
+            assert letter.message.topic in DEAD
+        entries = journal.log("audit")
+        if first_break(entries, journal.log_anchor("audit")) is None:
+            # What a chain cannot tell is that its end was cut off.
+            assert [entry.body for entry in entries] == LOG[: len(entries)]
+        journal.record_meters({"after": b"1"})
         journal.record([incident(1000)], [message("after")])
     with open_journal(path, SETTINGS) as journal:
         assert not journal.opening.damage, "damage that the first opening did not repair"
         assert journal.incident("i-001000") is not None
         assert "after" in {m.topic for m in waiting(journal)}
+        assert journal.meter("after") == b"1"
     return report
 
 
@@ -115,7 +138,8 @@ def test_one_bad_page_costs_only_its_rows(pristine: Path, tmp_path: Path) -> Non
         path.write_bytes(data)
         with open_journal(path, SETTINGS) as journal:
             report = journal.opening
-            kept = journal.counts().incidents + journal.counts().outbox
+            counts = journal.counts()
+            kept = counts.incidents + counts.outbox
             assert report.damage
             assert kept == report.salvaged_incidents + report.salvaged_messages
             if kept > 100:

@@ -10,20 +10,25 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge_agent.chain import first_break
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import Journal
-from edge_agent.values import Incident, IncidentState, Message, Summary
-from tests.journals import SetClock, closure, incident, message, open_journal, summary
+from edge_agent.values import Escalation, EscalationState, Incident, IncidentState, Message, Summary
+from tests.journals import SetClock, closure, escalation, incident, message, open_journal, summary
 
 SETTINGS = JournalSettings(max_bytes=16 << 20, max_outbox=100_000, keep_incidents=100_000)
 NUMBERS = st.integers(0, 7)
 REVISIONS = st.integers(1, 4)
 TOPICS = st.sampled_from(("a", "b", "c"))
+SEVERITIES = st.sampled_from((0.2, 0.5, 0.9))
+FATES: st.SearchStrategy[EscalationState] = st.sampled_from(("queued", "sent", "answered", "refused", "dropped"))
+FINAL = ("answered", "refused", "dropped")
 STATES: st.SearchStrategy[IncidentState] = st.sampled_from(("open", "closed"))
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """`incidents`, `summaries`, `causes` by id; `queue` is what waits, oldest first; `taken` what a reader holds."""
+    """`incidents`, `summaries`, `causes`, `escalations` by id; `queue` is what waits, oldest first; `taken` what a reader
+    holds; `dead` what was buried; `logs` the bodies of each log; `meters` by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +38,10 @@ class JournalMachine(RuleBasedStateMachine):
         self.incidents: dict[str, Incident] = {}
         self.summaries: dict[str, Summary] = {}
         self.causes: dict[str, str] = {}
+        self.escalations: dict[str, Escalation] = {}
+        self.logs: dict[str, list[bytes]] = {"audit": [], "egress": []}
+        self.meters: dict[str, bytes] = {}
+        self.dead: list[Message] = []
         self.queue: list[Message] = []
         self.handed_out: list[Message] = []
         self.taken: list[tuple[int, Message]] = []
@@ -64,16 +73,43 @@ class JournalMachine(RuleBasedStateMachine):
         if known is None or revision > known.revision:
             self.incidents[one.id] = one
 
-    @rule(number=NUMBERS, revision=REVISIONS, topic=TOPICS)
-    def explain(self, number: int, revision: int, topic: str) -> None:
+    @rule(number=NUMBERS, revision=REVISIONS, topic=TOPICS, severity=st.none() | SEVERITIES, logged=st.booleans())
+    def explain(self, number: int, revision: int, topic: str, severity: float | None, logged: bool) -> None:
         one = summary(number, revision, f"Text {self.serial}.")
+        asked = escalation(number, revision, severity=severity) if severity is not None else None
+        entry = b"%d" % self.serial if logged else b""
         explained = self.summaries.get(one.incident_id)
         if explained is not None and explained.revision > revision:
-            self.journal.record_summary(one, [message(topic, "ignored")], "critical")
+            self.journal.record_summary(one, [message(topic, "ignored")], "critical", escalation=asked, audit=entry)
             return
-        self.journal.record_summary(one, [self.queued(topic, True)], "critical")
+        self.journal.record_summary(one, [self.queued(topic, True)], "critical", escalation=asked, audit=entry)
+        self.logs["audit"] += [entry] if entry else []
         if one.incident_id in self.incidents:
             self.summaries[one.incident_id] = one
+            before = self.escalations.get(one.incident_id)
+            if asked is not None and (before is None or before.revision <= revision):
+                self.escalations[one.incident_id] = asked
+
+    @rule(number=NUMBERS, revision=REVISIONS, state=FATES, topic=TOPICS, answered=st.booleans())
+    def settle(self, number: int, revision: int, state: EscalationState, topic: str, answered: bool) -> None:
+        one = escalation(number, revision, state)
+        revised = summary(number, revision, f"Revised {self.serial}.") if answered else None
+        known, before = self.incidents.get(one.incident_id), self.escalations.get(one.incident_id)
+        outdated = before is not None and (before.revision > revision or (before.revision == revision and before.state in FINAL))
+        explained = self.summaries.get(one.incident_id)
+        late = revised is not None and explained is not None and explained.revision > revision
+        keeps = known is not None and not outdated and not late
+        sent = self.queued(topic, True) if keeps else message(topic, "ignored")
+        entry = b"%d" % self.serial
+        kept = self.journal.settle(one, messages=[sent], summary=revised, meters={topic: entry}, egress=entry, audit=entry)
+        assert kept == keeps
+        self.meters[topic] = entry
+        if keeps:
+            self.escalations[one.incident_id] = one
+            self.logs["audit"].append(entry)
+            self.logs["egress"].append(entry)
+            if revised is not None:
+                self.summaries[one.incident_id] = revised
 
     @rule(number=NUMBERS, cause=st.sampled_from(("", "wear", "leak")))
     def close_by_operator(self, number: int, cause: str) -> None:
@@ -98,6 +134,15 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.delivered([number for number, _ in done])
         for _, sent in done:
             self.queue.remove(sent)
+
+    @precondition(lambda self: self.taken)
+    @rule(place=st.integers(0, 4))
+    def bury(self, place: int) -> None:
+        number, sent = self.taken.pop(place % len(self.taken))
+        self.journal.bury(number, "refused")
+        if sent in self.queue:
+            self.queue.remove(sent)
+            self.dead.append(sent)
 
     @rule()
     def reconnect(self) -> None:
@@ -128,6 +173,23 @@ class JournalMachine(RuleBasedStateMachine):
         assert past == [(i.id, self.causes[i.id]) for i in ordered if i.state == "closed" and self.causes.get(i.id)]
 
     @invariant()
+    def escalations_are_the_models(self) -> None:
+        pending = [self.escalations[i] for i in self.order if i in self.escalations and self.escalations[i].state not in FINAL]
+        assert self.journal.pending_escalations(100) == sorted(pending, key=lambda one: -one.severity)
+        assert self.journal.pending_count() == len(pending)
+        for incident_id, one in self.escalations.items():
+            assert self.journal.escalation(incident_id) == self.journal.escalation_of(one.id) == one
+
+    @invariant()
+    def logs_meters_and_dead_letters_are_the_models(self) -> None:
+        for name in ("audit", "egress"):
+            entries = self.journal.log(name)
+            assert [entry.body for entry in entries] == self.logs[name]
+            assert first_break(entries, self.journal.log_anchor(name)) is None
+        assert {name: self.journal.meter(name) for name in self.meters} == self.meters
+        assert [letter.message for letter in self.journal.dead_letters(100)] == self.dead[::-1]
+
+    @invariant()
     def counts_are_the_models(self) -> None:
         # Reading with a number above all does not hand anything out.
         assert self.journal.outbox(1 << 60, 1) == []
@@ -135,7 +197,8 @@ class JournalMachine(RuleBasedStateMachine):
         acknowledged = counts.outbox - len(self.queue)
         assert 0 <= acknowledged <= 100, "delivered messages may stand in the file for a moment"
         assert counts.incidents == len(self.order)
-        assert counts.dropped == counts.failed_commits == 0
+        assert counts.dropped == counts.dead_letters == len(self.dead)
+        assert counts.failed_commits == 0
 
     @rule()
     def everything_that_waits_in_order(self) -> None:
