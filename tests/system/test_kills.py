@@ -155,16 +155,18 @@ class Turmoil:
             assert (stored[incident_id].explained_revision or 0) >= (before.explained_revision or 0)
         lost = self.record.whole - {each.incident.asset for each in stored.values()}
         assert not lost, f"readings of {lost} were confirmed, and their incident is not in the journal"
-        for incident_id, cause in self.operator.closed.items():
+        for incident_id in self.operator.closed:
             closure = stored[incident_id].closure
             assert closure is not None, f"the closing of {incident_id} was answered and is not in the journal"
-            assert closure.cause == cause
+            assert closure.cause in self.operator.causes[incident_id]
         self.known = stored
 
     def finish(self) -> None:
         """Let everything come to rest and stop the agent cleanly."""
         self.agent.start()
         self.sensors.stop()
+        for machine in sorted(self.record.uncertain):
+            self.sensors.calm(machine)
         eventually(self._at_rest, "everything is closed, explained and delivered", 90.0)
         assert self.agent.stop() == 0
         self.record.agent_ended()

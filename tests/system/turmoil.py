@@ -138,6 +138,11 @@ class Sensors(Line):
         self._thread.join(60)
         assert not self._thread.is_alive()
 
+    def calm(self, machine: str) -> None:
+        """Send quiet readings once more, in the place of those after a spike that a broker forgot."""
+        for value in quiet_values(BURST_READINGS - SPIKE_AT, time.time()):
+            self.client.publish(f"sensors/{machine}/level", json.dumps(value), qos=1)
+
     def _send_all(self) -> None:
         while not self._stopping.wait(self._pause_s):
             self.bursts += 1
@@ -156,24 +161,26 @@ class Operator(Line):
     """Closes incidents with a cause; what was answered with `ok` is acknowledged."""
 
     def __init__(self, port: int) -> None:
-        self.closed: dict[str, str] = {}
-        """Each incident whose closing was acknowledged, and the cause."""
-        self._asked: dict[str, tuple[str, str]] = {}
+        self.closed: set[str] = set()
+        """Incidents whose closing was acknowledged."""
+        self.causes: dict[str, set[str]] = defaultdict(set)
+        """What was asked for each incident; a broker may send an older request again after a newer one."""
+        self._asked: dict[str, str] = {}
         super().__init__(port, "operator", (f"{BASE}/response/close",))
 
     def close(self, incident_id: str) -> None:
         """Ask, and do not wait."""
-        transaction = f"t-{len(self._asked)}"
-        self._asked[transaction] = (incident_id, f"cause {len(self._asked)}")
-        body = {"incident": incident_id, "cause": self._asked[transaction][1], "transaction": transaction}
+        number = len(self._asked)
+        self._asked[f"t-{number}"] = incident_id
+        self.causes[incident_id].add(f"cause {number}")
+        body = {"incident": incident_id, "cause": f"cause {number}", "transaction": f"t-{number}"}
         self.client.publish(f"{BASE}/request/close", json.dumps(body), qos=1)
 
     def heard(self, message: MQTTMessage) -> None:
         """Note what was acknowledged."""
         answer = json.loads(message.payload)
         if answer["status"] == "ok":
-            incident_id, cause = self._asked[answer["transaction"]]
-            self.closed[incident_id] = cause
+            self.closed.add(self._asked[answer["transaction"]])
 
 
 class BrokerRecord:
@@ -189,13 +196,14 @@ class BrokerRecord:
         self._under_way: dict[int, str] = {}
         self._sent: dict[str, int] = defaultdict(int)
         self._acknowledged: dict[str, int] = defaultdict(int)
-        self._uncertain: set[str] = set()
+        self.uncertain: set[str] = set()
+        """Machines of whose readings a broker that was killed may have forgotten some, or may send some twice."""
         self.whole: set[str] = set()
         """Machines whose burst went to one process of the agent in one connection, all of it acknowledged by the agent."""
 
     def broker_ended(self, machine: str) -> None:
         """The broker's process is gone: of the burst that was being sent some readings may come twice."""
-        self._uncertain.add(machine)
+        self.uncertain.add(machine)
 
     def agent_ended(self) -> None:
         """The agent's process is gone: what its detectors knew of begun bursts went with it."""
@@ -210,7 +218,7 @@ class BrokerRecord:
                 self._sent[sent[3]] += 1
             elif (acknowledged := self._ACKNOWLEDGED.search(line)) is not None:
                 machine = self._under_way.pop(int(acknowledged[1]), None)
-                if machine is not None and machine not in self._uncertain:
+                if machine is not None and machine not in self.uncertain:
                     self._acknowledged[machine] += 1
                     if self._acknowledged[machine] >= BURST_READINGS and self._sent[machine] == self._acknowledged[machine]:
                         self.whole.add(machine)
