@@ -2,6 +2,7 @@
 
 `topics` names them, `times` writes times, `documents` makes the JSON, `outgoing` puts both together with QoS and retain,
 `incident_file` reads an incident back, `requests` reads what is asked. The formats stand in `docs/formats/messages.md`.
+Beside them: the entries of the log of decisions (`decisions`), logs as files (`log_lines`), what telemetry holds (`telemetry`).
 
 Rules: pure; documents are plain dicts in a fixed order of keys, so that equal values give equal bytes; text that came
 from sensors is only ever a JSON string or an escaped topic level.
