@@ -17,7 +17,8 @@ from edge_agent.config.shape import nearest
 from edge_agent.config.topics import MAX_TOPIC_BYTES, filter_levels, filter_problem, matches
 
 OWN_TOPICS = (
-    "anomaly", "drops", "escalation", "health", "incident", "info", "request", "response", "status", "summary", "telemetry", "update",
+    "anomaly", "drops", "escalation", "health", "incident", "info", "request", "response", "status", "summary", "telemetry",
+    "update",
 )  # fmt: skip
 """First levels below `<root>/<gateway>/` that mean something else than a question."""
 
