@@ -241,7 +241,7 @@ class DeliverWorker:
                     self._more = False
                     return sent
             queued = self._ahead[0]
-            if queued.number not in self._flight and queued.number not in self._to_bury:
+            if queued.number not in self._flight:
                 if not self._hand_over(queued):
                     return sent
                 sent = True

@@ -77,8 +77,6 @@ class Suspicion:
         self._refusals.pop(number, None)
         if number >= self._until if self.careful else number == self._oldest:
             self._clear()
-        elif number == self._alone:
-            self._strikes = 0
 
     def _struck(self, number: int) -> int | None:
         self._strikes = self._strikes + 1 if number == self._alone else 1

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import StorageError
-from edge_agent.journal import Journal
+from edge_agent.journal import Journal, Queued
 from edge_agent.messages import format_time
 from edge_agent.metrics import Metrics
 from edge_agent.values import Message
@@ -355,6 +355,9 @@ def test_a_message_upon_which_the_broker_closes_is_buried_and_all_others_arrive_
     assert bench.waiting() == []
     assert bench.numbers(bench.link.reached) == [number for number in range(12) if number != poison]
     assert bench.link.session - connections == 5
+    bench.queue(3)
+    bench.steps()
+    assert len(bench.link.under_way) == 3, "it is over and still one by one"
 
 
 def test_a_broker_that_confirms_out_of_order_does_not_hide_the_poison(bench: Bench) -> None:
@@ -409,6 +412,36 @@ def test_under_suspicion_messages_go_one_by_one_and_then_together_again(bench: B
     bench.queue(3)
     bench.steps()
     assert len(bench.link.under_way) == 3
+
+
+def test_what_the_link_had_not_sent_yet_does_not_hide_why_the_connection_ended(bench: Bench) -> None:
+    bench.link.confirming = False
+    bench.queue(3)
+    bench.steps()
+    for _ in range(2):
+        bench.link.refuse("connection-closed-upon", oldest=1)
+        bench.reconnect("connection-lost")
+        bench.steps()
+    assert bench.numbers(bench.link.under_way) == [0]
+
+
+def test_what_a_new_connection_would_take_before_the_worker_knows_of_it_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = bench.journal.outbox
+
+    def outbox(after: int, limit: int) -> list[Queued]:
+        monkeypatch.undo()
+        bench.link.connect()
+        return read(after, limit)
+
+    bench.link.confirming = False
+    bench.queue(2)
+    monkeypatch.setattr(bench.journal, "outbox", outbox)
+    bench.steps(1)
+    assert bench.link.sent == []
+    bench.steps(1)
+    assert bench.numbers(bench.link.sent) == [0, 1]
 
 
 def test_under_suspicion_a_connection_must_hold_for_a_while_first(bench: Bench) -> None:

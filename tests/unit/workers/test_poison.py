@@ -48,6 +48,19 @@ def test_connections_that_end_with_different_oldest_messages_make_progress() -> 
     assert not suspicion.careful
 
 
+def test_what_is_newer_and_confirmed_does_not_clear_the_oldest() -> None:
+    suspicion = Suspicion()
+    end(suspicion, [5, 6])
+    suspicion.settled(6)
+    end(suspicion, [5, 7])
+    assert suspicion.careful
+    suspicion = Suspicion()
+    end(suspicion, [5, 6])
+    suspicion.settled(5)
+    end(suspicion, [5, 7])
+    assert not suspicion.careful
+
+
 def test_a_network_that_breaks_counts_for_nothing() -> None:
     suspicion = Suspicion()
     for _ in range(50):
