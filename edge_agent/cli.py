@@ -131,6 +131,7 @@ def _add_egress(parser: argparse.ArgumentParser) -> None:
     which = preview.add_mutually_exclusive_group()
     which.add_argument("id", nargs="?", help="the incident's id; without it the newest that was to be asked about")
     which.add_argument("--file", metavar="INCIDENT.json", help="an incident as published on incident/<id>; - for standard input")
+    which.add_argument("--telemetry", action="store_true", help="instead of a question the telemetry document")
     preview.add_argument("--backend", choices=("openai", "mqtt", "spool"), help="as if this were configured")
     log = add("log", "list what left: when, where to, how much, and its hash", _egress_log)
     log.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -234,6 +235,10 @@ def _incidents(options: argparse.Namespace) -> int:
 
 
 def _egress_preview(options: argparse.Namespace) -> int:
+    if options.telemetry:
+        from edge_agent.commands.telemetry_preview import preview_telemetry
+
+        return preview_telemetry(_settings(options.config))
     from edge_agent.commands.preview import preview
 
     return preview(_settings(options.config), incident_id=options.id, file=options.file, backend=options.backend)

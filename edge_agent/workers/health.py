@@ -85,6 +85,7 @@ class HealthWorker:
         self._metrics = metrics
         self._clock = clock
         self._pause = threading.Event()
+        self._began_s = clock.monotonic_s()
         self._lasting = (
             info_message(about.topics, about.config, about.schema),
             update_message(about.topics, UpdateState(release=about.release, reason="no source of releases is configured")),
@@ -178,6 +179,8 @@ class HealthWorker:
                 "arrival_to_anomaly": _quantiles(self._metrics.anomaly_latency),
                 "incident_to_summary": _quantiles(self._metrics.summary_latency),
             },
+            kinds=self._metrics.kinds.by_label(),
+            running_s=self._clock.monotonic_s() - self._began_s,
         )
         write_status(self._about.status_path, status)
 

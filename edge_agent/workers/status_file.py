@@ -32,6 +32,10 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     """The document of the topic `health`."""
     latency_s: Mapping[str, Mapping[str, float]]
     """Quantiles by what was measured."""
+    kinds: Mapping[str, int] = {}
+    """Anomalies that ended, by kind."""
+    running_s: float = 0.0
+    """For how long the agent runs, by a clock that nobody sets."""
 
 
 def status_paths(runtime_dir: str, state_dir: str, gateway: str) -> tuple[Path, Path]:

@@ -82,6 +82,11 @@ def test_figures_come_from_their_owners(bench: Bench) -> None:
     assert health.problems == ("mqtt: the broker refuses the subscription s/#: not authorized",)
 
 
+def test_what_hinders_the_journal_is_a_problem_before_a_write_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(bench.journal), "trouble", property(lambda _: "no space left"))
+    assert "journal: no space left" in bench.worker.health().problems
+
+
 def test_the_heads_of_the_logs_are_told_so_that_they_are_known_elsewhere(bench: Bench) -> None:
     assert bench.worker.health().heads == {}
     bench.journal.record_log("audit", b"one")
@@ -101,11 +106,14 @@ def test_a_new_connection_is_told_everything_that_is_retained(bench: Bench) -> N
 
 def test_the_status_file_stands_while_the_agent_runs(bench: Bench, tmp_path: Path) -> None:
     bench.metrics.summary_latency.add(0.5)
+    bench.metrics.kinds.add("dip", 2)
+    bench.clock.s += 60.0
     bench.worker.step(0.0)
     status = read_status([bench.path], str(tmp_path))
     assert status is not None
     assert status.health["status"] == "ok"
     assert status.latency_s["incident_to_summary"]["p50"] == 0.5
+    assert (status.kinds, status.running_s) == ({"dip": 2}, 60.0)
     bench.worker.finish()
     assert not bench.path.exists()
 
