@@ -29,6 +29,7 @@ from edge_agent.workers.fates import FINAL
 from tests.agent import AgentProcess, eventually
 from tests.journals import SetClock
 from tests.mosquitto import Mosquitto
+from tests.system import hasty_agent
 from tests.system.model_server import ModelServer
 from tests.system.turmoil import BROKER_SETTINGS, BrokerRecord, Heard, Listener, Operator, Sensors, pause
 from tests.unsure_agent import ENTRY
@@ -83,7 +84,7 @@ class Figures(Struct):
 class Turmoil:
     """The parts of one run, and what they must agree on."""
 
-    def __init__(self, folder: Path, seed: int, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, seed: int, stack: ExitStack, entry: tuple[str, ...] = ENTRY) -> None:
         self.dice = random.Random(seed)
         self.broker = stack.enter_context(Mosquitto(folder, persistence=True, extra=BROKER_SETTINGS))
         self.server = stack.enter_context(ModelServer(folder))
@@ -94,7 +95,7 @@ class Turmoil:
                 folder / "agent",
                 self.broker.port,
                 {"TMPDIR": str(self.temporary)},
-                ENTRY,
+                entry,
                 escalation=escalation,
                 **SETTINGS,
             )
@@ -298,11 +299,11 @@ def _two_versions(messages: list[Heard], *keys: str) -> set[tuple[Any, ...]]:
     return {identity for identity, payloads in versions.items() if len(payloads) > 1}
 
 
-def run(folder: Path, kills: int, seed: int) -> Figures:
+def run(folder: Path, kills: int, seed: int, entry: tuple[str, ...] = ENTRY) -> Figures:
     """Kill the agent so often; everything is checked after each, and again at the end."""
     began_s = time.monotonic()
     with ExitStack() as stack:
-        turmoil = Turmoil(folder, seed, stack)
+        turmoil = Turmoil(folder, seed, stack, entry)
         for _ in range(kills):
             turmoil.round()
         turmoil.finish()
@@ -327,3 +328,10 @@ def test_nothing_acknowledged_is_lost_at_five_hundred_kills(tmp_path: Path) -> N
     """Prints its figures: run it with `-s`."""
     figures = run(tmp_path, SLOW_KILLS, SEED + 1)
     assert figures.incidents >= SLOW_KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_agent_that_confirms_before_it_stores_is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="is not in the journal"):
+        run(tmp_path, 60, SEED, hasty_agent.ENTRY)
