@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,27 @@ MEMORY = Path("/dev/shm")
 """Where a sync costs nothing; the simulation decides what it means."""
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def in_memory() -> Iterator[Path]:
     """A folder for files that are written thousands of times."""
     path = Path(tempfile.mkdtemp(prefix="edge-agent-cuts-", dir=MEMORY if MEMORY.is_dir() else None))
-    yield path
-    shutil.rmtree(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with in_memory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Trace:
+    """A journal in use, from its making to its closing."""
+    with in_memory() as path:
+        return run_workload(path, 0, INCIDENTS)
 
 
 def run_workload(folder: Path, first: int, count: int, synchronous: str = "FULL") -> Trace:
@@ -87,10 +102,9 @@ def test_record_is_whole(folder: Path) -> None:
     assert len([mark for mark in trace.marks() if mark.startswith("! record")]) >= 10
 
 
-def test_nothing_acknowledged_is_lost(folder: Path) -> None:
-    trace = run_workload(new_folder(folder, "recorded"), 0, INCIDENTS)
+def test_nothing_acknowledged_is_lost(recorded: Trace, folder: Path) -> None:
     dice = random.Random(1)
-    wrong = [f for _, f in check_cuts(trace, places(CUTS, len(trace.events), dice), new_folder(folder, "cut"), dice) if f]
+    wrong = [found for _, found in check_cuts(recorded, places(CUTS, len(recorded.events), dice), folder, dice) if found]
     assert wrong == []
 
 
@@ -102,10 +116,9 @@ def test_simulation_finds_a_journal_that_syncs_too_little(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [JOURNAL_NAME, JOURNAL_NAME + "-wal"])
-def test_simulation_finds_a_disk_that_does_not_sync(folder: Path, name: str) -> None:
-    trace = run_workload(new_folder(folder, "recorded"), 0, 40).without_syncs(name)
-    dice = random.Random(3)
-    wrong = [f for _, f in check_cuts(trace, places(60, len(trace.events), dice), new_folder(folder, "cut"), dice) if f]
+def test_simulation_finds_a_disk_that_does_not_sync(recorded: Trace, folder: Path, name: str) -> None:
+    trace, dice = recorded.without_syncs(name), random.Random(3)
+    wrong = [found for _, found in check_cuts(trace, places(50, len(trace.events), dice), folder, dice) if found]
     assert sum(bool(found.lost) for found in wrong) > 20
     assert name != JOURNAL_NAME or sum(bool(found.damage) for found in wrong) > 20
 
