@@ -18,7 +18,7 @@ from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
 from edge_agent.errors import StorageError
 from edge_agent.journal.ageing import Ageing
-from edge_agent.journal.compaction import compact
+from edge_agent.journal.compaction import compact, forget
 from edge_agent.journal.drops import Tombstone
 from edge_agent.journal.ledger import Ledger
 from edge_agent.journal.limits import limits_of
@@ -44,6 +44,7 @@ def open_store(path: str, settings: JournalSettings, clock: Clock, tombstone: To
 
     Raises StorageError.
     """
+    forget(path)
     db, report = _open(path, settings, clock)
     store = _store(path, db, settings, clock, tombstone, created=report.created)
     limit = file_pages(db, settings.max_bytes)

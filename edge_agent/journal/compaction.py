@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from pathlib import Path
 
 from edge_agent.atomic import fsync_folder
 from edge_agent.errors import StorageError
@@ -25,24 +24,35 @@ def compact(path: str, max_bytes: int) -> int:
 
     Raises StorageError; the file is as it was then.
     """
-    building = path + ".compact"
-    Path(building).unlink(missing_ok=True)
+    building, folder = _building(path), os.path.dirname(path) or "."
+    forget(path)
     before = os.path.getsize(path)
     try:
         if not _copy(path, building, max_bytes):
             return 0
         with open(building, "rb") as file:
             os.fsync(file.fileno())
+        # First the old log has to be gone for good: it would be taken for the new file's.
+        fsync_folder(folder)
         os.replace(building, path)
-        fsync_folder(os.path.dirname(path) or ".")
+        fsync_folder(folder)
     except DAMAGE_ERRORS as error:
         raise storage_error(error, path, "making it smaller") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be made smaller: {error}; check the folder's rights and free space") from error
     finally:
-        with contextlib.suppress(OSError):
-            Path(building).unlink(missing_ok=True)
+        forget(path)
     return before - os.path.getsize(path)
+
+
+def forget(path: str) -> None:
+    """Remove what an interruption left of a copy."""
+    with contextlib.suppress(OSError):
+        os.unlink(_building(path))
+
+
+def _building(path: str) -> str:
+    return path + ".compact"
 
 
 def _copy(path: str, building: str, max_bytes: int) -> bool:

@@ -125,6 +125,10 @@ class Ledger:
         number = self._known(topic)
         return number if number is not None and number > self._handed_out else None
 
+    def superseded(self, number: int, topic: str) -> bool:
+        """Whether a newer message than this one, which supersedes, waits on its topic."""
+        return (self._known(topic) or 0) > number
+
     def added(self, topic: str, priority: int, flags: int, size: int) -> int:
         """Count a new message and give it its number."""
         number = self._next(priority)

@@ -88,10 +88,13 @@ class Outbox:
         return count, total
 
     def move(self, numbers: Iterable[int]) -> None:
-        """Give messages new numbers at the end of the outbox."""
+        """Give messages new numbers at the end of the outbox; one that was superseded meanwhile goes instead."""
         for number in numbers:
             rows = self._db.execute("SELECT topic, CAST(priority AS INTEGER) FROM outbox WHERE number = ?", (number,)).fetchall()
             for topic, priority in rows:
+                if self._ledger.superseded(number, topic):
+                    self.delete([number])
+                    continue
                 moved = self._ledger.moved(number, topic, priority)
                 self._db.execute("UPDATE outbox SET number = ? WHERE number = ?", (moved, number))
 

@@ -60,6 +60,7 @@ class Store:
     def transact(self, group: Sequence[Operation]) -> list[object]:
         """Run a group in one transaction; for each operation its result or the StorageError that stopped it."""
         error: sqlite3.Error | ValueError | OverflowError
+        self.upkeep.wear.measure()
         for attempt in range(_ROUNDS):
             try:
                 self._room.look()
@@ -219,10 +220,15 @@ class Store:
             return False
 
     def _delete_slice(self, count: int) -> bool:
+        overtaken = self._overtaken
         self._db.execute("BEGIN IMMEDIATE")
         self._operations.begin()
-        gone = self._operations.make_room(count)
-        self._end()
+        deleted = self.ledger.to_delete()
+        delivered, _ = self._operations.outbox.delete(deleted)
+        gone = delivered or self._operations.make_room(count)
+        self._end(deleted)
+        # Moving these may need a page: it is left to the transaction for which room is made.
+        self._overtaken = [*overtaken, *self._overtaken]
         return gone > 0
 
     def _free_pages(self) -> int:

@@ -50,6 +50,12 @@ def test_a_file_within_its_new_limit_is_left_alone(path: Path) -> None:
         assert len(waiting(journal)) == 3_000
 
 
+def test_what_an_interruption_left_of_a_copy_is_removed(path: Path) -> None:
+    Path(f"{path}.compact").write_bytes(b"half")
+    open_journal(path, LARGE).close()
+    assert not Path(f"{path}.compact").exists()
+
+
 def test_a_file_that_is_mostly_free_is_made_smaller_without_a_loss(path: Path) -> None:
     with open_journal(path, LARGE) as journal:
         journal.delivered([queued.number for queued in journal.outbox(0, 2_900)])
