@@ -9,9 +9,11 @@ from concurrent.futures import wait
 import pytest
 
 from edge_agent.errors import StorageError
+from edge_agent.journal import commits
 from edge_agent.journal.commits import MAX_GROUP, Committer
 from edge_agent.journal.operations import Operations
 from edge_agent.journal.store import Operation
+from tests.deadline import eventually
 
 
 def numbered(number: int) -> Operation:
@@ -121,3 +123,22 @@ def test_error_answers_are_raised_and_the_thread_goes_on(committer: Committer, d
     with pytest.raises(StorageError, match="no"):
         committer.submit(fails, "critical").result(30)
     assert committer.submit(numbered(2), "critical").result(30) == 2
+
+
+def test_upkeep_is_done_when_nobody_asks_and_callers_are_served_meanwhile(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(commits, "TICK_S", 0.01)
+    ticks: list[float] = []
+
+    def tick() -> float:
+        ticks.append(0.0)
+        if len(ticks) == 2:
+            raise ZeroDivisionError("defect")
+        return 0.01
+
+    committer = Committer(disk.transact, "test", tick)
+    eventually(lambda: len(ticks) >= 4)
+    assert committer.submit(numbered(3), "soon").result(30) == 3
+    assert committer.stop(30)
+    assert "upkeep failed" in caplog.text
