@@ -37,6 +37,20 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, mode: int = 0o640) -
     fsync_folder(target.parent)
 
 
+def make_folder(path: str | os.PathLike[str], mode: int = 0o750) -> None:
+    """Make `path`, and what is missing above it, durably; nothing if it is there. Raises StorageError.
+
+    A folder that was made and whose parent was not synced may be gone after a power cut, with everything that was synced in it.
+    """
+    target = Path(path)
+    for folder in reversed([each for each in (target, *target.parents) if not each.is_dir()]):
+        try:
+            folder.mkdir(mode=mode, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be made: {error.strerror}; {_advice(error)}") from error
+        fsync_folder(folder.parent)
+
+
 def fsync_folder(folder: str | os.PathLike[str]) -> None:
     """Make the names in `folder` durable (files created, renamed or removed there). Raises StorageError."""
     try:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from edge_agent.atomic import make_folder
 from edge_agent.clock import Clock
 from edge_agent.config.load import effective, json_schema
 from edge_agent.config.settings import Settings
@@ -270,11 +271,9 @@ class Agent:
 def _open_journal(settings: Settings, topics: Topics, clock: Clock, metrics: Metrics) -> Journal:
     folder = Path(settings.state_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be made: {error.strerror}; create it for the service's user or set state_dir"
-        ) from error
+        make_folder(folder)
+    except StorageError as error:
+        raise StorageError(f"{error}; create it for the service's user or set state_dir") from error
     journal = Journal.open(folder / JOURNAL_NAME, settings.journal, clock, partial(drops_message, topics))
     opening = journal.opening
     if opening.damage:

@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from edge_agent.atomic import write_atomic
+from edge_agent.atomic import make_folder, write_atomic
 from edge_agent.clock import Clock
 from edge_agent.egress.instructions import INSTRUCTIONS
 from edge_agent.egress.question import Question, document
@@ -128,11 +128,13 @@ class SpoolBackend:
             folder = self._folder / name
             try:
                 if self._owned:
-                    folder.mkdir(parents=True, exist_ok=True, mode=0o770)
+                    make_folder(folder, mode=0o770)
                 elif not folder.is_dir():
                     raise TryLaterError("folder", f"{folder} is not there: bring the medium that it is on, or make the folder")
             except OSError as error:
                 raise TryLaterError("folder", f"{folder} cannot be used: {error.strerror}") from error
+            except StorageError as error:
+                raise TryLaterError("folder", str(error)) from error
 
     def _make_room(self, folder: Path, wanted: str) -> None:
         """Remove the oldest questions, which nobody waits for any more, where there are too many for another one."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.atomic import fsync_folder, write_atomic
+from edge_agent.atomic import fsync_folder, make_folder, write_atomic
 from edge_agent.errors import StorageError
 
 
@@ -137,3 +137,19 @@ def test_folder_at_the_path_is_left_alone(tmp_path: Path) -> None:
         write_atomic(tmp_path / "state", b"new")
     assert (tmp_path / "state").is_dir()
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
+def test_makes_a_folder_and_what_is_missing_above_it_and_syncs_each_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("edge_agent.atomic.fsync_folder", lambda folder: synced.append(Path(folder)))
+    make_folder(tmp_path / "a" / "b", mode=0o700)
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    assert synced == [tmp_path, tmp_path / "a"]
+    make_folder(str(tmp_path / "a" / "b"))
+    assert len(synced) == 2, "what is there is left alone"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file: cannot be made"):
+        make_folder(tmp_path / "file" / "folder")
