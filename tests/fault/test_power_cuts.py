@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import JOURNAL_NAME
 from edge_agent.journal.store import suspect_path
 from edge_agent.values import Escalation, Incident, Summary
@@ -28,11 +29,12 @@ from tests.fault.power_cuts.claims import Claims, Contents, Findings, read
 from tests.fault.power_cuts.disk import Cut, Disk, cuts, materialise
 from tests.fault.power_cuts.replacing import version
 from tests.fault.power_cuts.trace import Mark, Rename, Trace, record
-from tests.journals import open_journal
+from tests.journals import message, open_journal
 
 CUTS = 250
 INCIDENTS, SLOW_INCIDENTS = 60, 100
 SLOW_DEVICES, SLOW_LIVES, SLOW_CUTS = 10, 2, 500
+LARGE = JournalSettings(max_bytes=4 << 20, max_outbox=1_000)
 VERSION_1 = Path(__file__).parents[1] / "unit/journal/version_1.sql"
 MEMORY = Path("/dev/shm")
 """Where a sync costs nothing; the simulation decides what it means."""
@@ -224,6 +226,27 @@ def test_cut_while_an_older_journal_is_migrated(folder: Path) -> None:
             before.add(journal.opening.version_before)
         assert content(cut) == expected, f"cut at {each.place} of {len(trace.events)}"
     assert len(before) > 1, "no cut came before the migration, or none after it"
+
+
+def test_cut_while_a_journal_is_made_smaller(folder: Path) -> None:
+    recorded, cut = new_folder(folder, "recorded"), new_folder(folder, "cut")
+    with open_journal(recorded / JOURNAL_NAME, LARGE) as journal:
+        journal.record([], [message(f"t/{number}", "x" * 900) for number in range(900)])
+        journal.delivered([queued.number for queued in journal.outbox(0, 890)])
+        for number in range(20):
+            told = effects(f"record {number} 1")
+            journal.record([workload.kept(told, Incident)], told.messages)
+    trace = run_workload(recorded, 0, 0)
+    expected = content(recorded)
+    assert len(expected.kept) == 20
+    assert len(expected.messages) == 30
+    assert any(isinstance(event, Rename) for event in trace.events), "it was not made smaller"
+    dice = random.Random(9)
+    for each in cuts(trace, places(60, len(trace.events), dice), dice):
+        materialise(each.files, cut)
+        with open_journal(cut / JOURNAL_NAME, workload.SETTINGS) as journal:
+            assert not journal.opening.damage
+        assert content(cut) == expected, f"cut at {each.place} of {len(trace.events)}"
 
 
 def content(folder: Path) -> Contents:
