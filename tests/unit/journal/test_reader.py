@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.chain import ANCHOR
 from edge_agent.errors import StorageError
 from edge_agent.journal import Journal
 from edge_agent.journal.reader import Reader, connect_reader
 from edge_agent.journal.records import DropReason
-from tests.journals import closure, incident, message, open_journal, summary
+from tests.journals import closure, escalation, incident, message, open_journal, summary
 
 
 class Heard:
@@ -39,8 +40,11 @@ def heard() -> Heard:
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with open_journal(tmp_path / "jour nal?#%.db") as journal:
         journal.record([incident(n, state="closed" if n < 3 else "open", signature=b"s" * 32) for n in range(6)], [message("t")])
-        journal.record_summary(summary(1), [])
+        journal.record_summary(summary(1), [], escalation=escalation(1), audit=b"entry")
         journal.close_incident(closure(1))
+        journal.record_meters({"budget": b"1"})
+        journal.record([], [message("dead")])
+        journal.bury(2, "refused")
         yield journal
 
 
@@ -61,6 +65,11 @@ def test_reads_beside_the_writer(reader: Reader, journal: Journal, heard: Heard)
     assert reader.summary("i-000001") == summary(1)
     assert [p.incident_id for p in reader.past_incidents(0)] == ["i-000001"]
     assert reader.oldest_since_s() is not None
+    assert reader.escalation("i-000001") == reader.escalation_of("q-000001-1") == escalation(1)
+    assert reader.pending_escalations(10) == [escalation(1)]
+    assert (reader.pending_count(), reader.meter("budget"), reader.log_anchor("audit")) == (1, b"1", ANCHOR)
+    assert reader.log("audit", 0, 10) == [reader.log_head("audit")]
+    assert [letter.message.topic for letter in reader.dead_letters(10, None)] == ["dead"]
     assert heard.rows == []
 
 
@@ -88,6 +97,9 @@ def test_no_read_transaction_stays_open(reader: Reader, journal: Journal) -> Non
         ("summaries", "UPDATE summaries SET body = 5 WHERE number = 2"),
         ("closures", "UPDATE closures SET body = CAST(body || ' ' AS BLOB) WHERE number = 2"),
         ("outbox", "UPDATE outbox SET topic = CAST(x'ff' AS TEXT)"),
+        ("escalations", "UPDATE escalations SET severity = 1.0"),
+        ("meters", "UPDATE meters SET body = 5 WHERE name = 'budget'"),
+        ("dead_letters", "UPDATE dead_letters SET buried_s = 'then'"),
     ],
 )
 def test_bad_row_is_left_out_and_reported(reader: Reader, journal: Journal, heard: Heard, table: str, change: str) -> None:
@@ -98,6 +110,9 @@ def test_bad_row_is_left_out_and_reported(reader: Reader, journal: Journal, hear
     listed = reader.incidents(10, None, None)
     reader.summary("i-000001")
     reader.messages(0, 10)
+    reader.pending_escalations(10)
+    reader.meter("budget")
+    reader.dead_letters(10, None)
     assert {row[0] for row in heard.rows} == {table}
     assert len(listed) == (5 if table == "incidents" else 6)
     assert all(reason == "damaged-row" for _, _, reason in heard.rows)

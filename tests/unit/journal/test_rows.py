@@ -7,23 +7,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edge_agent.journal.records import DeadLetter
 from edge_agent.journal.rows import (
+    FINAL,
     FORM,
     Unusable,
+    dead_letter_crc,
+    escalation_row,
     incident_row,
     message_bytes,
     message_row,
+    meter_row,
     open_closure,
+    open_dead_letter,
+    open_escalation,
     open_incident,
     open_message,
+    open_meter,
     open_summary,
     past_incident,
     seal_closure,
     summary_row,
     supersedes,
 )
-from edge_agent.values import Message
-from tests.journals import anomaly, closure, incident, message, summary
+from edge_agent.values import Escalation, Message
+from tests.journals import anomaly, closure, escalation, incident, message, summary
 
 
 def test_incident_summary_and_closure_come_back() -> None:
@@ -118,3 +126,43 @@ def test_past_incident_has_the_signature_of_the_worst_that_has_one() -> None:
     assert past_incident(7, one, closure(1, cause="")) is None
     assert past_incident(7, replace(one, state="open"), closure(1)) is None
     assert past_incident(7, incident(1, state="closed"), closure(1)) is None
+
+
+ESCALATIONS = st.builds(
+    escalation,
+    st.integers(0, 9),
+    st.integers(1, 5),
+    st.sampled_from(("queued", "sent", "answered", "refused", "dropped")),
+    st.floats(0.0, 1.0),
+    st.text(max_size=20),
+)
+
+
+@given(one=ESCALATIONS, other=ESCALATIONS)
+@settings(max_examples=100)
+def test_an_escalation_comes_back_only_under_its_own_columns(one: Escalation, other: Escalation) -> None:
+    row, stranger = escalation_row(one), escalation_row(other)
+    columns = (row.request, row.revision, row.state, row.severity, row.incident_id)
+    strange = (stranger.request, stranger.revision, stranger.state, stranger.severity, stranger.incident_id)
+    assert open_escalation(*row.sealed, *columns) == one
+    if columns != strange:
+        assert open_escalation(*row.sealed, *strange) == Unusable("damaged-row")
+    assert (row.state < FINAL) == (one.state in ("queued", "sent"))
+
+
+def test_a_meter_comes_back_only_under_its_own_name() -> None:
+    row = meter_row("budget", b"7")
+    assert open_meter(row.crc, row.body, "budget") == b"7"
+    assert open_meter(row.crc, row.body, "breaker") == open_meter(row.crc, "7", "budget") == Unusable("damaged-row")
+
+
+@given(sent=MESSAGES, reason=st.text(max_size=20), queued_s=st.floats(0, 2e9), buried_s=st.floats(0, 2e9))
+@settings(max_examples=100)
+def test_a_dead_letter_comes_back_as_it_was_or_not_at_all(sent: Message, reason: str, queued_s: float, buried_s: float) -> None:
+    row = message_row(sent)
+    crc = dead_letter_crc(row, reason, queued_s, buried_s)
+    found = open_dead_letter(3, reason, queued_s, buried_s, *row[:2], crc, *row[3:])
+    assert found == DeadLetter(number=3, message=sent, reason=reason, queued_s=queued_s, buried_s=buried_s)
+    for changed in ((f"{reason}x", queued_s, buried_s), (reason, queued_s + 1.0, buried_s), (reason, queued_s, None)):
+        assert open_dead_letter(3, *changed, *row[:2], crc, *row[3:]) == Unusable("damaged-row")
+    assert isinstance(open_message(*row[:2], crc, *row[3:]), Unusable), "a dead letter's row is no message's"
