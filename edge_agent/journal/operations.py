@@ -241,18 +241,18 @@ class Operations:
 
     def _store_incident(self, incident: IncidentRow, last_message: int) -> int:
         """Insert or replace by id if newer; returns the incident's number."""
-        found = self._db.execute("SELECT number, revision FROM incidents WHERE id = ?", (incident.id,)).fetchone()
+        found = self._db.execute(_EXPLAINED, (incident.id,)).fetchone()
         row = (incident.state, incident.revision, last_message, *incident.sealed)
-        number = int(found[0]) if found is not None else 0
+        number, explained, revision = found or (0, None, 0)
         if found is None:
             self._ledger.incidents += 1
             number = int(self._db.execute(_ADD_INCIDENT, (incident.id, *row)).fetchone()[0])
-        elif incident.revision > found[1]:
+        elif incident.revision > revision:
             self._db.execute(_CHANGE_INCIDENT, (*row, number))
         else:
-            return number
-        self._ledger.explained(number, latest=False)
-        return number
+            return int(number)
+        self._ledger.explained(number, latest=explained is not None and explained >= incident.revision)
+        return int(number)
 
     def _put_summary(self, number: int, summary: SummaryRow, last_message: int, revision: int) -> None:
         """Store a summary; `revision` is the incident's."""

@@ -170,3 +170,14 @@ def test_only_unusable_rows_are_discarded(opened: Open, table: str) -> None:
 def test_closure_with_a_revision_of_an_incident_not_seen_before_stores_both(opened: Open) -> None:
     assert opened.do.close_incident("i-000001", seal_closure(closure(1)), incident_row(incident(1, 2, "closed")), [])
     assert [opened.count(t) for t in ("incidents", "closures")] == [1, 1]
+
+
+def test_a_revision_that_was_explained_before_it_came_is_explained(opened: Open) -> None:
+    opened.do.record([incident_row(incident(1))], [])
+    opened.do.record_summary(summary_row(summary(1, 2)), [])
+    opened.do.record([incident_row(incident(1, 2))], [])
+    opened.ledger.commit([])
+    assert opened.ledger.to_explain(10) == []
+    opened.do.record([incident_row(incident(1, 3))], [])
+    opened.ledger.commit([])
+    assert opened.ledger.to_explain(10) == [1]
