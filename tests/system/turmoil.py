@@ -133,10 +133,11 @@ class Sensors(Line):
         return f"machine-{self.bursts}"
 
     def stop(self) -> None:
-        """Send the burst that was begun to its end, and no more."""
+        """End the burst that was begun, send one more, and then no more: when that one was taken in, all were."""
         self._stopping.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
+        self._send()
 
     def calm(self, machine: str) -> None:
         """Send quiet readings once more, in the place of those after a spike that a broker forgot."""
@@ -145,13 +146,16 @@ class Sensors(Line):
 
     def _send_all(self) -> None:
         while not self._stopping.wait(self._pause_s):
-            self.bursts += 1
-            values = quiet_values(BURST_READINGS, time.time() - BURST_READINGS)
-            values[SPIKE_AT]["value"] = 500.0
-            # What is published while there is no connection is kept by the client and sent on the next one.
-            for value in values:
-                self.client.publish(f"sensors/machine-{self.bursts}/level", json.dumps(value), qos=1)
-            eventually(lambda: self._confirmed >= self.bursts * BURST_READINGS, "the broker confirmed a burst")
+            self._send()
+
+    def _send(self) -> None:
+        self.bursts += 1
+        values = quiet_values(BURST_READINGS, time.time() - BURST_READINGS)
+        values[SPIKE_AT]["value"] = 500.0
+        # What is published while there is no connection is kept by the client and sent on the next one.
+        for value in values:
+            self.client.publish(f"sensors/{self.machine}/level", json.dumps(value), qos=1)
+        eventually(lambda: self._confirmed >= self.bursts * BURST_READINGS, "the broker confirmed a burst")
 
     def _count(self, *_: object) -> None:
         self._confirmed += 1
@@ -181,6 +185,25 @@ class Operator(Line):
         answer = json.loads(message.payload)
         if answer["status"] == "ok":
             self.closed.add(self._asked[answer["transaction"]])
+
+
+class Responder(Line):
+    """Answers the questions that come on the agent's topic, by requests; what was answered with `ok` is acknowledged."""
+
+    def __init__(self, port: int) -> None:
+        self.fates: dict[str, str] = {}
+        """Each question whose answer was acknowledged, and what became of it."""
+        super().__init__(port, "responder", (f"{BASE}/question", f"{BASE}/response/answer"))
+
+    def heard(self, message: MQTTMessage) -> None:
+        """Answer, or note what was acknowledged."""
+        told = json.loads(message.payload)
+        if message.topic == f"{BASE}/question":
+            sentences = [chunk["example"] for chunk in told["data"]["chunks"]]
+            body = {"id": told["id"], "sentences": sentences, "model": "large-1"}
+            self.client.publish(f"{BASE}/request/answer", json.dumps(body), qos=1)
+        elif told["status"] == "ok":
+            self.fates[told["data"]["id"]] = told["data"]["state"]
 
 
 class BrokerRecord:
