@@ -16,7 +16,7 @@ _SLACK: Final = 1_024
 
 
 class Lane:
-    """Numbers of one priority in ascending order, and whether each is still there."""
+    """Numbers in ascending order, such as of one priority, and whether each is still there."""
 
     def __init__(self) -> None:
         self.numbers = array("q")

@@ -3,8 +3,8 @@ being replaced.
 
 Rules: the writer thread owns the counts and `commit`s or `rolls_back` them together with the transaction; what a reading
 thread shares with it (`handed_out`, `delivered`) stands behind one lock that is never held across I/O of the writer. Memory
-is bounded: nine bytes a waiting message, the numbers of incidents that wait to be explained, and the topics of the latest
-`MAX_TOPICS` messages that can be superseded.
+is bounded: nine bytes a waiting message and an incident that waits to be explained, and the topics of the latest `MAX_TOPICS`
+messages that can be superseded.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from heapq import nsmallest
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
 
 from edge_agent.chain import ANCHOR
-from edge_agent.journal.lanes import Lanes
+from edge_agent.journal.lanes import Lane, Lanes
 from edge_agent.journal.records import LogName, Queued
 from edge_agent.journal.rows import supersedes
 
@@ -73,7 +73,7 @@ class Ledger:
         self.first_new = 1
         """Messages with lower numbers stood in the file when it was opened."""
         self.lanes = Lanes()
-        self._unexplained: set[int] = set()
+        self._unexplained = Lane()
         self._explanations: dict[int, bool] = {}
         self._latest: OrderedDict[str, int] = OrderedDict()
         self._changed: dict[str, int | None] = {}
@@ -88,7 +88,8 @@ class Ledger:
         self.incidents, last_used = db.execute(
             "SELECT count(*), coalesce(max(CAST(message AS INTEGER)), 0) FROM incidents"
         ).fetchone()
-        self._unexplained.update(number for (number,) in db.execute(f"SELECT number FROM incidents WHERE {TO_EXPLAIN}"))
+        for (number,) in db.execute(f"SELECT number FROM incidents WHERE {TO_EXPLAIN} ORDER BY number"):
+            self._unexplained.set(number, alive=True)
         self.dead_letters = db.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
         last_queued, newest_s = self._load_messages(db)
         self.next_message = self.first_new = max(last_used, last_queued) + 1
@@ -181,7 +182,8 @@ class Ledger:
                 self._remember(topic, number)
         with self._lock:
             for number, latest in self._explanations.items():
-                (self._unexplained.discard if latest else self._unexplained.add)(number)
+                self._unexplained.set(number, alive=not latest)
+            self._unexplained.trim()
             self._delivered.difference_update(deleted)
             overtaken = sorted(n for n in self._replaced if n <= self._handed_out)
         self.lanes.commit()
@@ -242,12 +244,12 @@ class Ledger:
     def to_explain(self, limit: int) -> list[int]:
         """The lowest numbers of incidents whose latest revision is not explained."""
         with self._lock:
-            return nsmallest(limit, self._unexplained)
+            return list(islice(self._unexplained, limit))
 
     @property
     def unexplained(self) -> int:
         """How many incidents' latest revision is not explained."""
-        return len(self._unexplained)
+        return self._unexplained.count
 
     def hand_out(self, after: int, limit: int, read: Callable[[int, int], list[Queued]]) -> list[Queued]:
         """Read up to `limit` messages above `after` and note them as handed out, as one step for the writer.
