@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -127,25 +128,21 @@ def record(command: Sequence[str], folder: Path, environ: Mapping[str, str] | No
     assert BINARY is not None, "strace is not installed: apt-get install strace"
     folder = folder.resolve()
     before = {entry.name: entry.read_bytes() for entry in sorted(folder.iterdir())}
-    log = folder.with_name(folder.name + ".strace")
-    # Every string whole and in hexadecimal; other calls than these do not stop the program.
-    strace = (BINARY, "-f", "--seccomp-bpf", "-xx", "-s", "16777216", "-e", f"trace={_CALLS}", "-o", str(log))
-    done = subprocess.run(
-        [*strace, *command],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')}"
-    try:
-        with log.open(encoding="ascii") as lines:
-            return read(lines, str(folder), before)
-    finally:
-        log.unlink()
+    with tempfile.NamedTemporaryFile("r", encoding="ascii", prefix="edge-agent-strace-") as log:
+        # Every string whole and in hexadecimal; other calls than these do not stop the program.
+        strace = (BINARY, "-f", "--seccomp-bpf", "-xx", "-s", "16777216", "-e", f"trace={_CALLS}", "-o", log.name)
+        done = subprocess.run(
+            [*strace, *command],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')}"
+        return read(log, str(folder), before)
 
 
 def read(lines: Iterable[str], folder: str, before: Mapping[str, bytes]) -> Trace:
