@@ -164,7 +164,9 @@ class Store:
     def _failed(self, group: Sequence[Operation], error: sqlite3.Error | ValueError | OverflowError) -> list[object]:
         damage = not isinstance(error, OverflowError) and is_damage(error)
         environment = isinstance(error, sqlite3.Error) and is_environment(error)
-        if len(group) > 1 and not damage and not environment:
+        # A group may be more than fits into the file at once, where each of it does.
+        too_much = isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL and not self._room.full
+        if len(group) > 1 and not damage and (not environment or too_much):
             return [result for operation in group for result in self.transact([operation])]
         if damage:
             self.suspect()

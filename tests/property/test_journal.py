@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -14,7 +15,7 @@ from edge_agent.chain import first_break
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import Journal
 from edge_agent.values import Escalation, EscalationState, Incident, IncidentState, Message, Summary
-from tests.journals import SetClock, closure, escalation, incident, message, open_journal, summary
+from tests.journals import SetClock, TwoClocks, closure, escalation, incident, message, open_journal, report_of, summary
 
 SETTINGS = JournalSettings(max_bytes=16 << 20, max_outbox=100_000, keep_incidents=100_000)
 NUMBERS = st.integers(0, 7)
@@ -213,3 +214,58 @@ TestJournal = JournalMachine.TestCase
 TestJournal.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("queue"), st.integers(1, 40), st.integers(0, 2), st.sampled_from((0, 300, 3_000, 200_000))),
+        st.tuples(st.just("queue"), st.integers(1, 10), st.integers(0, 2), st.just(15_000)),
+        st.tuples(st.just("deliver"), st.integers(1, 30), st.none(), st.none()),
+        st.tuples(st.just("bury"), st.integers(1, 5), st.none(), st.none()),
+        st.tuples(st.just("pass"), st.sampled_from((10, 1_800, 4_000)), st.none(), st.none()),
+        st.tuples(st.just("restart"), st.none(), st.none(), st.none()),
+    ),
+    min_size=3,
+    max_size=15,
+)
+
+
+@given(steps=STEPS)
+@example(steps=[("queue", 10, 2, 15_000)] * 12 + [("deliver", 9, None, None), ("pass", 4_000, None, None)] * 2)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_message_is_delivered_or_waits_or_is_counted(steps: list[tuple[str, Any, Any, Any]]) -> None:
+    """Whatever caps strike, over restarts; and the newest report of what was given up is told or waits to be."""
+    limits = JournalSettings(max_bytes=1 << 20, max_outbox=100, max_message_age_s=3_600.0)
+    clock, queued, delivered, told = TwoClocks(), 0, 0, b""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = open_journal(Path(folder) / "journal.db", limits, clock, report_of)
+        for what, count, priority, size in steps:
+            match what:
+                case "queue":
+                    journal.record([], [message(f"t/{queued + k}", "x" * size, priority=priority) for k in range(count)])
+                    queued += count
+                case "deliver":
+                    taken = journal.outbox(0, count)
+                    delivered += sum(one.message.topic != "drops" for one in taken)
+                    told = next((one.message.payload for one in reversed(taken) if one.message.topic == "drops"), told)
+                    journal.delivered([one.number for one in taken])
+                case "bury":
+                    for one in journal.outbox(0, count):
+                        if one.message.topic != "drops":
+                            journal.bury(one.number, "refused")
+                case "pass":
+                    clock.pass_s(count)
+                    journal.record([], [])
+                case _:
+                    journal.close()
+                    journal = open_journal(Path(folder) / "journal.db", limits, clock, report_of)
+        with journal:
+            journal.record([], [])
+            waiting = journal.outbox(0, 1_000)
+            counted = {drop.reason: drop.count for drop in journal.drops()}
+            reports = [one.message.payload for one in waiting if one.message.topic == "drops"]
+            assert len(journal.dead_letters(1_000)) == counted.get("buried", 0) - counted.pop("dead-letter-expired", 0)
+            assert queued == delivered + len(waiting) - len(reports) + sum(counted.values())
+            if counted:
+                assert reports[-1:] == [report_of(journal.drops()).payload] or told
+                assert len(waiting) <= 100 + len(reports)

@@ -249,3 +249,10 @@ def test_history_makes_room_before_messages_and_little_of_it_at_a_time(opened: O
     assert opened.topics()[-1] == "t/599"
     assert counted()["file-full"] + len(opened.topics()) == 600
     assert len(opened.topics()) > 350
+
+
+def test_a_group_that_is_more_than_the_file_holds_is_stored_one_by_one(opened: Open) -> None:
+    group = [queue(f"t/{n}", "x" * 100_000) for n in range(20)]
+    assert opened.store.transact(group) == [f"t/{n}" for n in range(20)]
+    assert opened.topics()[-1] == "t/19"
+    assert opened.store.trouble() == ""
