@@ -41,6 +41,10 @@ class RequestError(InputError):
     """A request on `request/<command>` cannot be carried out."""
 
 
+class RepositoryRefusedError(InputError):
+    """What a repository of releases says is not believed, or not any more; the running release is not touched."""
+
+
 class ConfigError(EdgeAgentError):
     """The configuration has problems; `problems` lists all of them as `file:line:col: key: problem`."""
 
@@ -59,6 +63,10 @@ class EngineError(ReleaseError):
 
 class StorageError(EdgeAgentError):
     """The journal could not be read or written."""
+
+
+class TrustLostError(StorageError):
+    """What was trusted of the repository of releases is gone from the disk; a person must decide to start anew."""
 
 
 class EgressError(EdgeAgentError):

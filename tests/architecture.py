@@ -79,6 +79,7 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     "sqlite3": ("journal", "bench"),
     "urllib3": ("escalate.http",),
     "amqtt": ("demo.broker",),
+    "tuf": ("update.trust", "update.working_copy", "update.seen", "update.transport"),
 }
 """Which modules of the device package may import a library. The bench has paho and SQLite too: its comparisons are a bare
 paho loop and plain SQLite."""
