@@ -32,11 +32,12 @@ from tests.journals import SetClock
 from tests.mosquitto import Mosquitto
 from tests.system import hasty_agent
 from tests.system.model_server import ModelServer
-from tests.system.turmoil import BROKER_SETTINGS, BrokerRecord, Heard, Listener, Operator, Responder, Sensors, pause
+from tests.system.turmoil import BACKLOG, BROKER_SETTINGS, BrokerRecord, Heard, Listener, Operator, Responder, Sensors, pause
 from tests.unsure_agent import ENTRY
 
 SEED = 20_261_122
 KILLS, SLOW_KILLS = 10, 500
+REST_S = 110.0
 SETTINGS: dict[str, Any] = {
     "incidents": {"join_within_s": 20.0, "close_after_s": 1.0, "storm_incidents": 10_000, "max_open_incidents": 1_024},
     "detect": {"silence_min_s": 3600.0},
@@ -137,6 +138,7 @@ class Turmoil:
         self.agent.kill()
         self.figures.agent += 1
         self.record.agent_ended()
+        self.sensors.allowed = self.record.newest + BACKLOG
         self.check_what_stands()
 
     def _kill_broker(self) -> None:
@@ -178,7 +180,7 @@ class Turmoil:
         self.sensors.stop()
         for machine in sorted(self.record.uncertain):
             self.sensors.calm(machine)
-        eventually(self._at_rest, "everything is closed, explained and delivered", 90.0)
+        eventually(self._at_rest, "everything is closed, explained and delivered", REST_S)
         assert self.agent.stop() == 0
         eventually(lambda: self.listener.messages("status")[-1].payload == b"stopped", "the last message")
         self.record.agent_ended()

@@ -40,6 +40,8 @@ BROKER_SETTINGS: Final = (
 BURST_READINGS: Final = 75
 SPIKE_AT: Final = 66
 """Behind the detector's warm-up; with quiet readings after it, so that the anomaly ends and the incident closes."""
+BACKLOG: Final = 6
+"""Bursts that are sent ahead of what the agent confirmed: it dies so often that it falls behind otherwise, ever further."""
 FOREVER_S: Final = 0xFFFFFFFE
 
 
@@ -122,6 +124,8 @@ class Sensors(Line):
         self._pause_s = pause_s
         self._stopping = threading.Event()
         self.bursts = 0
+        self.allowed = BACKLOG
+        """How many may be sent by now."""
         self._confirmed = 0
         self.client.on_publish = self._count
         self._thread = threading.Thread(target=self._send_all, daemon=True)
@@ -146,7 +150,8 @@ class Sensors(Line):
 
     def _send_all(self) -> None:
         while not self._stopping.wait(self._pause_s):
-            self._send()
+            if self.bursts < self.allowed:
+                self._send()
 
     def _send(self) -> None:
         self.bursts += 1
@@ -223,6 +228,8 @@ class BrokerRecord:
         """Machines of whose readings a broker that was killed may have forgotten some, or may send some twice."""
         self.whole: set[str] = set()
         """Machines whose burst went to one process of the agent in one connection, all of it acknowledged by the agent."""
+        self.newest = 0
+        """Number of the newest machine of which the agent confirmed a reading."""
 
     def broker_ended(self, machine: str) -> None:
         """The broker's process is gone: of the burst that was being sent some readings may come twice."""
@@ -241,6 +248,7 @@ class BrokerRecord:
                 self._sent[sent[3]] += 1
             elif (acknowledged := self._ACKNOWLEDGED.search(line)) is not None:
                 machine = self._under_way.pop(int(acknowledged[1]), None)
+                self.newest = max(self.newest, int(machine.partition("-")[2]) if machine is not None else 0)
                 if machine is not None and machine not in self.uncertain:
                     self._acknowledged[machine] += 1
                     if self._acknowledged[machine] >= BURST_READINGS and self._sent[machine] == self._acknowledged[machine]:
