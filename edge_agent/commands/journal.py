@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.config.settings import Settings
+from edge_agent.errors import StorageError
 from edge_agent.journal import JOURNAL_NAME
-from edge_agent.journal.reader import Reader
+from edge_agent.journal.reader import Reader, connect_reader
+from edge_agent.journal.schema import MIGRATIONS
+from edge_agent.journal.trouble import DAMAGE_ERRORS
 
 
 @contextlib.contextmanager
@@ -25,5 +28,19 @@ def open_reader(settings: Settings) -> Iterator[Reader | None]:
     reader = Reader(str(path), lambda table, number, reason: None, lambda: None)
     try:
         yield reader
+    except StorageError as error:
+        # Much of an earlier format can be read; the rest is no defect, and no damage.
+        if _is_of_earlier_version(path):
+            message = f"{path}: is of an earlier version of edge-agent: start the agent once, which brings it up to date"
+            raise StorageError(message) from error
+        raise
     finally:
         reader.close()
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    try:
+        with contextlib.closing(connect_reader(str(path))) as db:
+            return 0 < int(db.execute("PRAGMA user_version").fetchone()[0]) < len(MIGRATIONS)
+    except DAMAGE_ERRORS:
+        return False

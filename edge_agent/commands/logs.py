@@ -84,7 +84,8 @@ def report_whole(log: Log, what: str, head: bytes | None = None) -> bool:
     else:
         first, last = log.entries[0].number, log.entries[-1].number
         removed = "" if log.anchor == ANCHOR else f"; the {first - 1} before them were removed for their age"
-        print(f"{what}: {len(log.entries)} entries, {first} to {last}, are whole and in order{removed}")
+        some = f"{last - first + 1} entries, {first} to {last}, are" if last > first else f"1 entry, {first}, is"
+        print(f"{what}: {some} whole and in order{removed}")
         for schema, count in sorted(_schemas(log.entries).items()):
             print(f"  {count} of {schema}")
         print(f"head {log.head.hex()}")

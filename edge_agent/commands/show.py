@@ -85,6 +85,8 @@ def _print_status(document: Mapping[str, Any], status: AgentStatus | None) -> No
         print(f"{status.gateway}: running (pid {status.pid}), {health.get('status')}, {connected}")
         print(f"  as of       {health.get('time')}, since {health.get('started')}")
         print(f"  version     {health.get('version')}, release {health.get('release')}")
+        if health.get("certificate"):
+            print(f"  certificate {health['certificate']}")
         print(f"  streams     {health.get('streams')}, open incidents {health.get('open_incidents')}")
         for name in ("queues", "counts", "drops"):
             print(f"  {name:<11} {_figures(health.get(name))}")

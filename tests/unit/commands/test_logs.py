@@ -48,6 +48,11 @@ def test_a_whole_log_is_whole_and_tells_its_newest_hash(tmp_path: Path, capsys: 
     assert "audit log: no entries" in capsys.readouterr().out
 
 
+def test_a_log_of_one_entry_is_told_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_log(written(tmp_path, 1), "egress") == 0
+    assert capsys.readouterr().out.startswith("egress log: 1 entry, 1, is whole and in order\n  1 of ?\nhead ")
+
+
 @pytest.mark.parametrize(
     ("statement", "broken"),
     [
