@@ -42,7 +42,7 @@ def test_configurations_in_the_guides_are_taken(name: str) -> None:
 
 def test_configurations_of_escalation_are_taken() -> None:
     found = [load_text(text).escalation for text in blocks(ROOT / "docs/escalation.md", "yaml")]
-    assert {one.backend for one in found} == {"openai", "mqtt"}
+    assert {one.backend for one in found} == {"openai", "mqtt", "spool"}
 
 
 def test_commands_in_the_guides_exist() -> None:
