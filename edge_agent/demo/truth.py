@@ -75,11 +75,15 @@ def lines(comparison: Comparison) -> list[str]:
     named = sum(1 for match in comparison.matches if match.named)
     count = len(comparison.matches)
     out.append(f"{found} of {count} faults found, {named} named as what they are.")
-    out.append(f"{len(comparison.beside)} anomalies of the pumps without a fault behind them.")
+    out.append(f"{_anomalies(len(comparison.beside))} of the pumps without a fault behind them.")
     out += [f"  at {one.onset_s:6.1f} s  {one.stream}: {one.kind} {one.direction}" for one in comparison.beside]
     if comparison.unjudged:
-        out.append(f"{comparison.unjudged} anomalies of this host's own metrics, for which there is no truth to compare with.")
+        out.append(f"{_anomalies(comparison.unjudged)} of this host's own metrics, for which there is no truth to compare with.")
     return out
+
+
+def _anomalies(count: int) -> str:
+    return f"{count} anomal{'y' if count == 1 else 'ies'}"
 
 
 def _line(match: Match) -> str:

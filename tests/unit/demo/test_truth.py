@@ -48,6 +48,9 @@ def test_what_has_no_truth_is_counted_apart() -> None:
     comparison = compare([fault("p/a", "spike", 10.0)], [found("host/load", "shift", 10.0)], STREAMS, 60.0)
     assert comparison.unjudged == 1
     assert comparison.beside == ()
+    text = "\n".join(lines(comparison))
+    assert "0 anomalies of the pumps" in text
+    assert "1 anomaly of this host's own metrics" in text
 
 
 def test_the_lines_say_missed_found_and_beside() -> None:
