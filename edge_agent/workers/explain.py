@@ -18,7 +18,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from edge_agent.clock import Clock
-from edge_agent.errors import EdgeAgentError, EngineError
+from edge_agent.errors import EdgeAgentError, EngineError, StorageError
 from edge_agent.facts import print_name
 from edge_agent.journal import Journal
 from edge_agent.messages import Topics, escalation_message, summary_messages
@@ -146,7 +146,13 @@ class ExplainWorker:
         if self._escalates is not None and summary.verdict == "escalate":
             escalation = self._escalates.escalation_of(incident, summary)
             messages = (*messages, escalation_message(self._topics, escalation))
-        self._journal.record_summary(summary, messages, escalation=escalation, audit=decision_entry(incident, summary))
+        entry = decision_entry(incident, summary)
+        try:
+            self._journal.record_summary(summary, messages, escalation=escalation, audit=entry)
+        except StorageError:
+            # The disk's trouble is not the incident's: what is explained again is explained as well as before.
+            self._trying = None
+            raise
         self.latest_incident = incident.id
         self._deliver.set()
         if self._escalates is not None and escalation is not None:

@@ -171,6 +171,20 @@ def test_while_the_journal_refuses_the_incident_stays_to_be_explained(journal: J
     assert journal.to_explain(10) == []
 
 
+def test_a_disk_that_is_full_for_long_costs_the_sentence_nothing(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    bench.refusing.refusals = 5
+    journal.record([spike()], [])
+    bench.wake.set()
+    for _ in range(5):
+        with pytest.raises(StorageError):
+            bench.worker.step(0.0)
+    bench.worker.step(0.0)
+    summary = journal.summary("pump-3-1")
+    assert summary is not None
+    assert (summary.route, summary.verdict, summary.reasons) == ("writer", "local", ())
+
+
 def test_an_incident_that_nothing_can_phrase_does_not_hold_up_the_next(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(each: Incident, *rest: object) -> Summary:
         if each.id == "pump-3-1":
