@@ -134,7 +134,7 @@ class Gate:
         now, settings = self._now(), self._settings
         if error.reason in NOTHING_LEFT:
             self.give_back(reservation)
-        elif error.reason.startswith("status-"):
+        elif error.reason.startswith("status-") or error.reason == FORMAT_UNSUPPORTED:
             # An error is not charged for; its bytes were sent.
             sent = Usage(bytes=reservation.usage.bytes)
             self._spent = budget.correct(self._spent, reservation.spent.window, reservation.usage, sent)

@@ -137,6 +137,14 @@ def test_another_form_of_the_same_question_waits_for_nothing() -> None:
     assert kept.held() == ""
 
 
+def test_a_form_that_a_server_does_not_take_costs_a_request_and_its_bytes() -> None:
+    kept = Kept()
+    kept.gate.failed(kept.reserve(), TryLaterError(FORMAT_UNSUPPORTED, retry_after_s=0.0))
+    kept.keep()
+    spent = json.loads(kept.meters[BUDGET])
+    assert (spent["requests"], spent["tokens"], spent["bytes"], spent["money"]) == (1, 0, 100, 0)
+
+
 def test_a_refusal_of_everything_opens_the_breaker_until_the_configuration_changes() -> None:
     kept = Kept()
     kept.gate.refused(kept.reserve(), BackendRefusalError("status-401", breaks=True))
