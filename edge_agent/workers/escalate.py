@@ -308,6 +308,11 @@ class EscalateWorker:
         if incident is None or summary is None:
             self._fates.drop(escalation, "superseded")
             return
+        cut_short = escalation.state == "sent" and not escalation.outcome
+        if cut_short and escalation.attempts >= self._settings.max_attempts:
+            # Nobody could keep what came of its attempts: perhaps the agent dies of the answer.
+            self._fates.drop(escalation, "too-many-attempts")
+            return
         try:
             question = self._question(escalation, incident, summary)
             if not question.chunks:

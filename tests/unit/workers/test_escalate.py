@@ -128,6 +128,36 @@ def test_a_kill_while_a_question_is_under_way_asks_again_under_the_same_id(tmp_p
         assert station.escalation().attempts == 2
 
 
+def test_a_question_under_which_the_agent_always_dies_is_given_up(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """Stands for the end of the process."""
+
+    def killed(request: Request) -> Reply | None:
+        raise Killed
+
+    with Station(tmp_path, killed, settings=replace(OPENAI, max_attempts=3)) as station:
+        station.queue(spike())
+        for _ in range(3):
+            with pytest.raises(Killed):
+                station.work()
+            station.restart()
+        station.work()
+        assert len(station.backend.sent) == 3
+        assert station.stands() == ("dropped", "too-many-attempts")
+
+
+def test_after_a_start_at_a_time_in_the_future_an_open_incident_is_asked_about(tmp_path: Path) -> None:
+    with Station(tmp_path, right) as station:
+        station.clock.set_wall(station.clock.now_s() + 80 * 365 * DAY_S)
+        station.queue(spike(closed=False))
+        station.clock.set_wall(station.clock.now_s() - 80 * 365 * DAY_S)
+        station.restart()
+        station.work()
+        station.clock.run(SETTLE_S + REVIEW_S)
+        station.work()
+        assert station.stands() == ("answered", "")
+
+
 def test_a_server_that_is_away_costs_no_attempts_and_loses_nothing(tmp_path: Path) -> None:
     with Station(tmp_path, failing(TryLaterError("connection"))) as station:
         station.queue(spike(1), spike(2))

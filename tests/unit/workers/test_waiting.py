@@ -60,3 +60,25 @@ def test_several_jumps_are_taken_out_one_after_the_other() -> None:
     clock.run(10)
     assert waiting.age_s(5.0) == 30
     assert waiting.age_s(T0_S) == 20
+
+
+def test_what_an_earlier_start_dated_in_the_future_grows_old_by_running_time() -> None:
+    clock = TwoClocks(T0_S)
+    waiting = Waiting(clock, WEEK_S)
+    future_s = T0_S + 80 * 365 * 86_400.0
+    assert waiting.rest_s(future_s, HOUR_S) == HOUR_S
+    clock.run(HOUR_S)
+    assert waiting.rest_s(future_s, HOUR_S) == 0
+    assert not waiting.is_too_old(future_s)
+    clock.run(WEEK_S)
+    assert waiting.is_too_old(future_s)
+
+
+def test_a_clock_that_goes_back_a_little_makes_nothing_old() -> None:
+    clock = TwoClocks(T0_S)
+    waiting = Waiting(clock, WEEK_S)
+    clock.run(2 * WEEK_S)
+    now_s = T0_S + 2 * WEEK_S
+    assert waiting.age_s(now_s) == 0
+    clock.set_wall(now_s - 5)
+    assert waiting.age_s(now_s) == 0
