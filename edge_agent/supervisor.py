@@ -98,7 +98,16 @@ class Agent:
         deliver = self._wakes.deliver
         self._stages = [
             # Before the screen worker, which carries out the closings: one that nobody takes would hold the stop up.
-            self._stage(RequestsWorker(link=self._link, desk=desk, topics=self._topics, deliver=deliver, metrics=self._metrics)),
+            self._stage(
+                RequestsWorker(
+                    link=self._link,
+                    desk=desk,
+                    topics=self._topics,
+                    question_topic=question_topic(settings),
+                    deliver=deliver,
+                    metrics=self._metrics,
+                )
+            ),
             self._stage(screen),
             self._stage(self._explain),
             self._stage(*([self._escalate] if self._escalate is not None else []), *self._make_telemetry()),

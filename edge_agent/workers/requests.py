@@ -181,10 +181,14 @@ class RequestsWorker:
     name = "requests"
     max_step_s = 60.0
 
-    def __init__(self, *, link: Asked, desk: Desk, topics: Topics, deliver: threading.Event, metrics: Metrics) -> None:
+    def __init__(
+        self, *, link: Asked, desk: Desk, topics: Topics, question_topic: str, deliver: threading.Event, metrics: Metrics
+    ) -> None:
+        """Hold on to what is given. `question_topic`: where questions to a stronger model leave, empty for nowhere."""
         self._link = link
         self._desk = desk
         self._topics = topics
+        self._question_topic = question_topic
         self._deliver = deliver
         self._metrics = metrics
         self._waiting: list[Request] = []
@@ -216,7 +220,7 @@ class RequestsWorker:
     def answer(self, request: Request) -> Message:
         """The answer to one request. Raises nothing for any payload."""
         given = request.response_topic
-        topic = given if given and not any(sign in given for sign in "+#\0") else self._topics.response(request.command)
+        topic = given if self._may_answer_on(given) else self._topics.response(request.command)
         transaction, data, error = None, None, ""
         try:
             body = parse_request(request.payload)
@@ -230,6 +234,17 @@ class RequestsWorker:
             self._metrics.rejections.add("request-refused")
             error = str(problem)
         return response_message(topic, data, transaction, error, request.correlation)
+
+    def _may_answer_on(self, topic: str) -> bool:
+        """Whether a sender may have its answer there.
+
+        Not where questions leave, which may be forwarded outside, while an answer holds names and values; nor on topics of
+        ours that others take for our documents or requests.
+        """
+        if not topic or topic == self._question_topic or any(sign in topic for sign in "+#\0"):
+            return False
+        own = f"{self._topics.base}/"
+        return not topic.startswith(own) or topic.startswith(f"{own}response/")
 
 
 def _unknown(desk: Desk, body: RequestBody) -> object:

@@ -87,7 +87,14 @@ class Bench:
             clock=StepClock(),
             answers=self.answers,
         )
-        self.worker = RequestsWorker(link=self.link, desk=self.desk, topics=TOPICS, deliver=self.deliver, metrics=self.metrics)
+        self.worker = RequestsWorker(
+            link=self.link,
+            desk=self.desk,
+            topics=TOPICS,
+            question_topic="up/questions",
+            deliver=self.deliver,
+            metrics=self.metrics,
+        )
 
     def ask(self, command: str, payload: object = None, **fields: Any) -> dict[str, Any]:
         """The answer's document."""
@@ -117,6 +124,19 @@ def test_status_is_the_health_document_with_the_senders_transaction(bench: Bench
 def test_the_response_topic_and_the_correlation_data_are_used(bench: Bench) -> None:
     bench.ask("status", response_topic="my/answers", correlation=b"\x01\x02")
     assert bench.journal.outbox(0, 10)[-1].message.response_correlation == b"\x01\x02"
+
+
+@pytest.mark.parametrize(
+    "topic", ["up/questions", TOPICS.question, TOPICS.summary, TOPICS.request("status"), TOPICS.base + "/new"]
+)
+def test_no_answer_goes_where_questions_leave_or_documents_are_read(bench: Bench, topic: str) -> None:
+    bench.link.asked.append(Request(command="incidents", payload=b"", arrived_s=START_S, response_topic=topic))
+    bench.worker.step(0.0)
+    assert bench.journal.outbox(0, 10)[-1].message.topic == TOPICS.response("incidents")
+
+
+def test_an_answer_may_go_to_another_topic_of_the_agents_responses(bench: Bench) -> None:
+    bench.ask("status", response_topic=TOPICS.response("status") + "/me")
 
 
 @pytest.mark.parametrize("topic", ["bad/#", "bad/+", "bad\0"])
