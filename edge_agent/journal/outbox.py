@@ -78,14 +78,21 @@ class Outbox:
                 last = max(last, self._replace(message, size) or self._append(message, size))
         return last
 
-    def delete(self, numbers: Iterable[int]) -> tuple[int, int]:
-        """Delete messages; returns how many there were and their bytes."""
-        count = total = 0
+    def delete(self, numbers: Iterable[int], reason: DropReason | None = None) -> int:
+        """Delete messages, counted where they are given up for a `reason`; returns how many there were.
+
+        A report of drops is not counted itself: it is told again by the next one.
+        """
+        count = lost = lost_bytes = 0
         for number in numbers:
             for topic, priority, size in self._db.execute(_DELETE, (number,)).fetchall():
                 self._ledger.removed(number, topic, priority, size)
-                count, total = count + 1, total + size
-        return count, total
+                count += 1
+                if priority < REPORT_PRIORITY:
+                    lost, lost_bytes = lost + 1, lost_bytes + size
+        if reason is not None:
+            self._drops.count(reason, lost, lost_bytes)
+        return count
 
     def move(self, numbers: Iterable[int]) -> None:
         """Give messages new numbers at the end of the outbox; one that was superseded meanwhile goes instead."""
@@ -100,9 +107,7 @@ class Outbox:
 
     def give_up(self, count: int, reason: DropReason) -> int:
         """Give up messages, the lowest priority first and the oldest of it; returns how many."""
-        dropped, size = self.delete(self._ledger.victims(count))
-        self._drops.count(reason, dropped, size)
-        return dropped
+        return self.delete(self._ledger.victims(count), reason)
 
     def keep_cap(self) -> None:
         """Give up what is beyond the limit by count, and a little more, so that this is done once for many."""
@@ -120,7 +125,7 @@ class Outbox:
             "SELECT number, CAST(since_s AS REAL) FROM outbox WHERE number > ? ORDER BY number LIMIT ?", (self._swept, SWEEP_ROWS)
         ).fetchall()
         old = [number for number, since_s in rows if lived_s - since_s > limit_s and number != self._ledger.report]
-        self._drops.count("too-old", *self.delete(old))
+        self.delete(old, "too-old")
         if len(rows) == SWEEP_ROWS:
             self._swept = rows[-1][0]
         else:
@@ -128,7 +133,7 @@ class Outbox:
             self._sweep_at_s = lived_s + limit_s / _SWEEPS
 
     def bury(self, number: int, reason: str) -> bool:
-        """Move a message to the dead letters; False if it is not there. The report of drops itself is buried uncounted."""
+        """Move a message to the dead letters; False if it is not there."""
         rows = self._db.execute(
             "SELECT CAST(queued_s AS REAL), priority, flags, crc, topic, correlation, payload FROM outbox WHERE number = ?",
             (number,),
@@ -140,9 +145,7 @@ class Outbox:
         row: MessageRow = (*message,)
         self._db.execute(_BURY, (queued_s, now_s, reason, *row[:2], dead_letter_crc(row, reason, queued_s, now_s), *row[3:]))
         self._ledger.dead_letters += 1
-        count, size = self.delete([number])
-        if row[0] < REPORT_PRIORITY:
-            self._drops.count("buried", count, size)
+        self.delete([number], "buried")
         self.expire_dead_letters(self._ledger.dead_letters - self._limits.keep_dead_letters)
         return True
 

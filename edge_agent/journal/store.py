@@ -226,7 +226,7 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         self._operations.begin()
         deleted = self.ledger.to_delete()
-        delivered, _ = self._operations.outbox.delete(deleted)
+        delivered = self._operations.outbox.delete(deleted)
         gone = delivered or self._operations.make_room(count)
         self._end(deleted)
         # Moving these may need a page: it is left to the transaction for which room is made.

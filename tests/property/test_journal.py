@@ -232,6 +232,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @example(steps=[("queue", 10, 2, 15_000)] * 12 + [("deliver", 9, None, None), ("pass", 4_000, None, None)] * 2)
+@example(steps=[("queue", 1, 0, 200_000), ("queue", 1, 0, 15_000), ("bury", 2, None, None), ("pass", 4_000, None, None)])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_message_is_delivered_or_waits_or_is_counted(steps: list[tuple[str, Any, Any, Any]]) -> None:
     """Whatever caps strike, over restarts; and the newest report of what was given up is told or waits to be."""

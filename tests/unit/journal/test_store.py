@@ -147,7 +147,7 @@ def test_content_replaced_while_handed_out_outlives_a_file_that_is_full(opened: 
         opened.store.transact([replaced_while_handed_out(opened)])
         pages = opened.db.execute("PRAGMA page_count").fetchone()[0]
         opened.db.execute(f"PRAGMA max_page_count = {pages}")
-        patch.setattr(Operations, "make_room", lambda operations, count: operations.outbox.delete([2])[0])
+        patch.setattr(Operations, "make_room", lambda operations, count: operations.outbox.delete([2]))
         [result] = opened.store.transact([queue("u")])
         assert isinstance(result, StorageError)
     opened.ledger.mark_delivered([1])
