@@ -13,7 +13,7 @@ from edge_agent.messages import parse_incident
 from edge_agent.replay.command import main
 from tests.series import Series, white
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 FAULT = 150
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
