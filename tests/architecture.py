@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("values",),
     ("atomic", "chain", "clock", "systemd", "metrics"),
     ("config",),
-    ("credentials",),
+    ("credentials", "wire"),
     ("release",),
     (
         "decode",

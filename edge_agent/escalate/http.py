@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 import http.client
-import io
 import logging
 import socket
 import ssl
@@ -34,6 +33,7 @@ from edge_agent.config.endpoint import Endpoint
 from edge_agent.config.settings import TlsSettings
 from edge_agent.credentials import tls_context
 from edge_agent.errors import BackendRefusalError, TryLaterError
+from edge_agent.wire import Deadline, Wire
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -83,12 +83,11 @@ class HttpClient:
 
         Raises TryLaterError where there is none, BackendRefusalError where the host is not spoken to without TLS.
         """
-        deadline = _Deadline(self._clock, self._limits.timeout_s)
-        kind = HTTPSConnection if self._endpoint.scheme == "https" else HTTPConnection
-        connection = kind(self._endpoint.host, self._endpoint.port)
+        deadline = Deadline(self._clock, self._limits.timeout_s)
+        connection = self._connection()
         wire = self._reached(deadline)
         try:
-            # It has what is used of a socket: `sendall`, `makefile`, `settimeout`, `close`.
+            # It has what is used of a socket.
             connection.sock = cast(Any, wire)
             _send(connection, target, headers, body)
             with closing(connection.getresponse()) as response:
@@ -101,14 +100,17 @@ class HttpClient:
     def head(self, target: str, headers: Mapping[str, str], body: bytes) -> str:
         """The request line and the headers that `post` would send with `body`. Nothing is sent."""
         caught = _Caught()
-        connection = HTTPConnection(self._endpoint.host, self._endpoint.port)
-        if self._endpoint.scheme == "https":
-            connection = HTTPSConnection(self._endpoint.host, self._endpoint.port)
+        connection = self._connection()
         connection.sock = cast(Any, caught)
         _send(connection, target, headers, body)
         return bytes(caught.data).partition(b"\r\n\r\n")[0].decode("latin-1")
 
-    def _reached(self, deadline: _Deadline) -> _Wire:
+    def _connection(self) -> HTTPConnection:
+        """The library's side of a connection; it is handed what it speaks on."""
+        kind = HTTPSConnection if self._endpoint.scheme == "https" else HTTPConnection
+        return kind(self._endpoint.host, self._endpoint.port)
+
+    def _reached(self, deadline: Deadline) -> Wire:
         """A connection on which nothing was said yet. Whatever fails until then is told apart: nothing has left."""
         raw = self._connected(deadline)
         try:
@@ -121,9 +123,9 @@ class HttpClient:
         except BaseException:
             raw.close()
             raise
-        return _Wire(raw, deadline, self._limits.max_answer_bytes + MAX_HEAD_BYTES)
+        return Wire(raw, deadline, self._limits.max_answer_bytes + MAX_HEAD_BYTES)
 
-    def _connected(self, deadline: _Deadline) -> socket.socket:
+    def _connected(self, deadline: Deadline) -> socket.socket:
         """A connection to the first of the host's addresses that takes one."""
         error: OSError = OSError("the name has no address")
         for family, address in self._addresses(deadline):
@@ -140,7 +142,7 @@ class HttpClient:
                 return raw
         raise self._unreached(error) from error
 
-    def _addresses(self, deadline: _Deadline) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    def _addresses(self, deadline: Deadline) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
         """Where the host is. No system call looks up a name within a time, so that a thread of its own does; one at a time."""
         if self._lookup is None or not self._lookup.is_alive():
             self._lookup = _Lookup(self._endpoint.host, self._endpoint.port)
@@ -153,7 +155,7 @@ class HttpClient:
             raise TryLaterError("connection", f"{self._endpoint.host} is not found: {_plain(lookup.error)}")
         return lookup.found
 
-    def _encrypted(self, raw: socket.socket, deadline: _Deadline) -> socket.socket:
+    def _encrypted(self, raw: socket.socket, deadline: Deadline) -> socket.socket:
         try:
             context = tls_context(self._tls)
         except (OSError, ValueError) as error:
@@ -189,21 +191,6 @@ class HttpClient:
         return TryLaterError("bad-answer", f"what {self._where} sends is not HTTP: {type(cause).__name__}")
 
 
-class _Deadline:
-    """The end of an exchange, on the clock that never goes back."""
-
-    def __init__(self, clock: Clock, timeout_s: float) -> None:
-        self._clock = clock
-        self._end_s = clock.monotonic_s() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds until then, more than 0. Raises TimeoutError when there are none."""
-        left_s = self._end_s - self._clock.monotonic_s()
-        if left_s <= 0:
-            raise TimeoutError("no time is left")
-        return left_s
-
-
 class _Lookup(threading.Thread):
     """Looks one name up. It ends when the system's resolver gives up, which nothing can hasten."""
 
@@ -222,31 +209,6 @@ class _Lookup(threading.Thread):
             self.error = error
 
 
-class _Wire:
-    """What the HTTP library sees of a socket: no call on it lasts beyond the deadline, and no more than so much is received."""
-
-    def __init__(self, raw: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
-        self._raw = raw
-        self._deadline = deadline
-        self._max_bytes = max_bytes
-
-    def sendall(self, data: Buffer) -> None:
-        """See `socket.sendall`, whose timeout is for all of it."""
-        self._raw.settimeout(self._deadline.left_s())
-        self._raw.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """The receiving side, as a file."""
-        return io.BufferedReader(_Received(self._raw, self._deadline, self._max_bytes))
-
-    def settimeout(self, timeout_s: float | None) -> None:
-        """Nothing: how long a call may last is decided at the call."""
-
-    def close(self) -> None:
-        """Close the socket, as soon as the file is closed too."""
-        self._raw.close()
-
-
 class _Caught:
     """What the HTTP library sees of a socket that keeps what is sent on it."""
 
@@ -259,35 +221,6 @@ class _Caught:
 
     def settimeout(self, timeout_s: float | None) -> None:
         """Nothing: there is nothing to wait for."""
-
-
-class _Received(io.RawIOBase):
-    """The receiving side of a socket, within the deadline and the limit."""
-
-    def __init__(self, raw: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
-        super().__init__()
-        self._raw = raw
-        self._file = raw.makefile("rb", buffering=0)
-        self._deadline = deadline
-        self._left = max_bytes
-
-    def readable(self) -> bool:
-        """See `io.RawIOBase`."""
-        return True
-
-    def readinto(self, buffer: Buffer) -> int | None:
-        """See `io.RawIOBase`. Raises TimeoutError beyond the deadline, TryLaterError beyond the limit."""
-        self._raw.settimeout(self._deadline.left_s())
-        count = self._file.readinto(buffer)
-        self._left -= count or 0
-        if self._left < 0:
-            raise TryLaterError("too-long", "the answer is longer than `max_answer_bytes`")
-        return count
-
-    def close(self) -> None:
-        """See `io.RawIOBase`."""
-        self._file.close()
-        super().close()
 
 
 def _send(connection: HTTPConnection, target: str, headers: Mapping[str, str], body: bytes) -> None:

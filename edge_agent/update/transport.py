@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import errno
 import http.client
-import io
 import os
 import socket
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
@@ -29,9 +28,7 @@ from tuf.ngclient import FetcherInterface
 from edge_agent.clock import Clock
 from edge_agent.config.settings import TlsSettings
 from edge_agent.credentials import tls_context
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from edge_agent.wire import Deadline, Wire
 
 _PART_BYTES = 65_536
 _PORTS = {"http": 80, "https": 443}
@@ -56,11 +53,11 @@ class Transport(FetcherInterface):
         raise DownloadError(f"{url}: not an address that is fetched; use https://, http:// or file:///")
 
     def _over_http(self, parts: SplitResult, port: int, url: str) -> Iterator[bytes]:
-        deadline = _Deadline(self._clock, self._timeout_s)
+        deadline = Deadline(self._clock, self._timeout_s)
         connection = http.client.HTTPConnection(parts.hostname or "", port)
         try:
-            # It has what is used of a socket: `sendall`, `makefile`, `close`.
-            connection.sock = cast(Any, _Wire(self._connected(connection, parts, deadline), deadline))
+            # It has what is used of a socket.
+            connection.sock = cast(Any, Wire(self._connected(connection, parts, deadline), deadline))
             path = quote(parts.path or "/", safe=_KEPT) + (f"?{quote(parts.query, safe=_KEPT)}" if parts.query else "")
             connection.request("GET", path, headers={"Accept-Encoding": "identity", "Connection": "close"})
             with connection.getresponse() as response:
@@ -79,7 +76,7 @@ class Transport(FetcherInterface):
         finally:
             connection.close()
 
-    def _connected(self, connection: http.client.HTTPConnection, parts: SplitResult, deadline: _Deadline) -> socket.socket:
+    def _connected(self, connection: http.client.HTTPConnection, parts: SplitResult, deadline: Deadline) -> socket.socket:
         raw = socket.create_connection((connection.host, connection.port), timeout=deadline.left_s())
         if parts.scheme == "http":
             return raw
@@ -109,63 +106,3 @@ def _file(path: str, url: str) -> Iterator[bytes]:
         raise DownloadError(f"{url}: {error.strerror}") from error
     finally:
         os.close(fd)
-
-
-class _Deadline:
-    """The end of an exchange, on the clock that never goes back."""
-
-    def __init__(self, clock: Clock, timeout_s: float) -> None:
-        self._clock = clock
-        self._end_s = clock.monotonic_s() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds until then, more than 0. Raises TimeoutError when there are none."""
-        left_s = self._end_s - self._clock.monotonic_s()
-        if left_s <= 0:
-            raise TimeoutError("no time is left")
-        return left_s
-
-
-class _Wire:
-    """What the HTTP library sees of a socket: no call on it lasts beyond the deadline."""
-
-    def __init__(self, raw: socket.socket, deadline: _Deadline) -> None:
-        self._raw = raw
-        self._deadline = deadline
-
-    def sendall(self, data: Buffer) -> None:
-        """See `socket.sendall`, whose timeout is for all of it."""
-        self._raw.settimeout(self._deadline.left_s())
-        self._raw.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """The receiving side, as a file."""
-        return io.BufferedReader(_Received(self._raw, self._deadline))
-
-    def close(self) -> None:
-        """Close the socket, as soon as the file is closed too."""
-        self._raw.close()
-
-
-class _Received(io.RawIOBase):
-    """The receiving side of a socket, within the deadline."""
-
-    def __init__(self, raw: socket.socket, deadline: _Deadline) -> None:
-        super().__init__()
-        self._raw = raw
-        self._file = raw.makefile("rb", buffering=0)
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        """See `io.RawIOBase`."""
-        return True
-
-    def readinto(self, buffer: Buffer) -> int | None:
-        """See `io.RawIOBase`. Raises TimeoutError beyond the deadline."""
-        self._raw.settimeout(self._deadline.left_s())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        """See `io.RawIOBase`."""
-        self._file.close()
-        super().close()
