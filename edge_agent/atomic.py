@@ -26,7 +26,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, mode: int = 0o640) -
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         temporary.unlink(missing_ok=True)
-        _write_new(temporary, data, mode)
+        write_new(temporary, data, mode)
         os.replace(temporary, target)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -63,13 +63,18 @@ def fsync_folder(folder: str | os.PathLike[str]) -> None:
         raise StorageError(f"{Path(folder)}: folder not synced to disk: {error.strerror or error}; {_advice(error)}") from error
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Create `path`, which must not exist, with all of `data` on disk."""
+def write_new(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Create `path`, which must not exist, with all of `data` on disk; its name is durable after `fsync_folder`.
+
+    `owner` is (user, group), where it shall not be the process's own. Raises OSError; a part of it may stand there then.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
+        if owner is not None:
+            os.fchown(fd, *owner)
         os.fchmod(fd, mode)
         os.fsync(fd)
     finally:

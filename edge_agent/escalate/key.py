@@ -14,7 +14,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from edge_agent.atomic import fsync_folder
+from edge_agent.atomic import fsync_folder, write_new
 from edge_agent.errors import StorageError
 
 KEY_NAME = "egress.key"
@@ -72,7 +72,7 @@ def _make(path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         try:
-            _write_new(temporary, secrets.token_bytes(KEY_BYTES))
+            write_new(temporary, secrets.token_bytes(KEY_BYTES), 0o600, _owner(path.parent))
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
         finally:
@@ -85,17 +85,9 @@ def _make(path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        if os.geteuid() == 0:
-            # Made by a command that root ran: the service's user, who owns the folder, has to be able to read it.
-            owner = os.stat(path.parent)
-            os.fchown(handle, owner.st_uid, owner.st_gid)
-        os.fchmod(handle, 0o600)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _owner(folder: Path) -> tuple[int, int] | None:
+    """Whose the file shall be: where root runs a command, the service's user's, who owns the folder and has to read it."""
+    if os.geteuid() != 0:
+        return None
+    found = os.stat(folder)
+    return found.st_uid, found.st_gid
