@@ -11,55 +11,36 @@ import random
 import socket
 import struct
 import threading
-from types import TracebackType
+
+from tests.listening import POLL_S, Listener
 
 CHUNK_BYTES = 4_096
 
 
-class CuttingProxy:
+class CuttingProxy(Listener):
     """Forwards to `port` on loopback. `cut_after`: the bounds of how many bytes a connection lives; None: for ever."""
 
     def __init__(self, port: int, seed: int, cut_after: tuple[int, int] | None) -> None:
+        super().__init__()
         self.cuts = 0
         self.cut_after = cut_after
         self._target = port
         self._rng = random.Random(seed)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(0.05)
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
-        self.port: int = self._server.getsockname()[1]
 
-    def __enter__(self) -> CuttingProxy:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(10)
-        self._server.close()
-
-    def _accept(self) -> None:
-        while not self._ending.is_set():
-            try:
-                client, _ = self._server.accept()
-            except TimeoutError:
-                continue
-            try:
-                broker = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
-            except OSError:
-                client.close()
-                continue
-            connection = _Connection(client, broker, self._rng.randint(*self.cut_after) if self.cut_after else None)
-            reset = self._rng.random() < 0.5
-            for source, sink in ((client, broker), (broker, client)):
-                thread = threading.Thread(target=self._forward, args=(connection, source, sink, reset))
-                self._threads.append(thread)
-                thread.start()
+    def accepted(self, peer: socket.socket) -> None:
+        """See `Listener.accepted`."""
+        try:
+            broker = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
+        except OSError:
+            peer.close()
+            return
+        connection = _Connection(peer, broker, self._rng.randint(*self.cut_after) if self.cut_after else None)
+        reset = self._rng.random() < 0.5
+        for source, sink in ((peer, broker), (broker, peer)):
+            self.serve(self._forward, connection, source, sink, reset)
 
     def _forward(self, connection: _Connection, source: socket.socket, sink: socket.socket, reset: bool) -> None:
-        source.settimeout(0.05)
+        source.settimeout(POLL_S)
         with contextlib.suppress(OSError):  # the other direction has ended it
             while not self._ending.is_set():
                 try:

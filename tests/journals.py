@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import JournalSettings
-from edge_agent.journal import Journal
+from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.journal.ageing import Ageing
 from edge_agent.journal.drops import Tombstone
 from edge_agent.journal.upkeep import Upkeep
@@ -140,6 +141,14 @@ def store_history(journal: Journal, numbers: range, anomaly_count: int = 1) -> N
 def upkeep(clock: Clock, *, limit_bytes: int = 0, max_credit_s: float = 900.0) -> Upkeep:
     """The counts that a store keeps about itself."""
     return Upkeep(Ageing(clock, max_credit_s), Wear(clock, limit_bytes))
+
+
+def tamper(folder: Path, statement: str) -> None:
+    """Change the closed journal in a folder behind its back."""
+    db = sqlite3.connect(folder / JOURNAL_NAME)
+    with db:
+        db.execute(statement)
+    db.close()
 
 
 class TwoClocks:

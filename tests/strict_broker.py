@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Literal, NamedTuple, TypeAlias
+
+from tests.listening import POLL_S, Listener
 
 Answer: TypeAlias = Literal["confirm", "close", "reset", "silence"] | int
 """What follows a publish; a number is the reason code of an MQTT 5 PUBACK."""
@@ -42,13 +42,14 @@ class Published(NamedTuple):
 Rule: TypeAlias = Callable[[Published], Answer]
 
 
-class StrictBroker:
+class StrictBroker(Listener):
     """Listens on a free loopback port for as long as the `with` block lasts. `rule` runs for every QoS 1 publish.
 
     It closes as soon as it sees that a packet is larger than `max_packet_bytes`, without reading it.
     """
 
     def __init__(self, rule: Rule, port: int = 0, max_packet_bytes: int = 1 << 28, receive_maximum: int = 0) -> None:
+        super().__init__(port)
         self.taken: list[Published] = []
         """What was confirmed with success."""
         self.heard: list[Published] = []
@@ -57,43 +58,22 @@ class StrictBroker:
         self._rule = rule
         self._max_packet_bytes = max_packet_bytes
         self._receive_maximum = receive_maximum
-        self._server = socket.create_server(("127.0.0.1", port))
-        self._server.settimeout(0.05)
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
         self._peers: list[socket.socket] = []
-        self.port: int = self._server.getsockname()[1]
-
-    def __enter__(self) -> StrictBroker:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(10)
-        self._server.close()
 
     def cut(self) -> None:
         """End all connections."""
         for peer in self._peers:
             with_no_more(peer)
 
-    def _accept(self) -> None:
-        while not self._ending.is_set():
-            try:
-                peer, _ = self._server.accept()
-            except TimeoutError:
-                continue
-            self.connections += 1
-            self._peers.append(peer)
-            thread = threading.Thread(target=self._serve, args=(peer, self.connections))
-            self._threads.append(thread)
-            thread.start()
+    def accepted(self, peer: socket.socket) -> None:
+        """See `Listener.accepted`."""
+        self.connections += 1
+        self._peers.append(peer)
+        self.serve(self._serve, peer, self.connections)
 
     def _serve(self, peer: socket.socket, connection: int) -> None:
         with peer:
-            peer.settimeout(0.05)
+            peer.settimeout(POLL_S)
             received = b""
             is_v5 = False
             while not self._ending.is_set():

@@ -23,6 +23,8 @@ from edge_agent.service import run
 
 ENTRY = ("-m", "tests.unsure_agent")
 """For `tests.agent.AgentProcess`."""
+FAST = {"backoff_min_s": 0.05, "backoff_max_s": 0.2, "breaker_pause_s": 0.2, "critical_severity": 0.0}
+"""Settings of its escalation under which nothing waits for long."""
 
 
 def unsure_release(folder: Path) -> Path:

@@ -34,8 +34,9 @@ from edge_agent.workers.escalate import EscalateWorker, Outside
 from edge_agent.workers.explain import Engines, ExplainWorker
 from edge_agent.workers.loop import Worker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from tests.journals import TwoClocks
 from tests.unit.workers.escalation import ScriptedBackend, right
-from tests.unit.workers.parts import TOPICS, MemoryLink, TwoClocks
+from tests.unit.workers.parts import TOPICS, MemoryLink
 from tests.writing import anomaly, draft
 
 START_S = 1_790_000_000.0
@@ -173,7 +174,7 @@ class Site:
     def run(self, hours: float) -> None:
         """Let simulated time pass, a minute a step."""
         for _ in range(round(hours * HOUR_S / STEP_S)):
-            self.clock.run(STEP_S)
+            self.clock.pass_s(STEP_S)
             self._step(self._screen)
             self.settle()
             self._each_step(self)

@@ -12,9 +12,7 @@ import pytest
 from tests.agent import BASE, AgentProcess, Watcher, eventually, quiet_values
 from tests.escalation.server import FaultServer
 from tests.mosquitto import Mosquitto
-from tests.unsure_agent import ENTRY
-
-FAST = {"backoff_min_s": 0.05, "backoff_max_s": 0.2, "breaker_pause_s": 0.2, "critical_severity": 0.0}
+from tests.unsure_agent import ENTRY, FAST
 
 
 @pytest.fixture

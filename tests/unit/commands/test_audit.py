@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from edge_agent.errors import InputError
 from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.messages.decisions import decision_entry
 from edge_agent.pipeline import TEMPLATE_ONLY, explain
-from tests.journals import SetClock
+from tests.journals import SetClock, tamper
 from tests.unit.test_chain import chain_of
 from tests.writing import ONSET_S, anomaly, incident
 
@@ -30,13 +29,6 @@ def decided(folder: Path, count: int, keep: int = 20_000) -> Settings:
             summary = explain(found, None, None, TEMPLATE_ONLY, ONSET_S)
             journal.record_summary(summary, [], audit=decision_entry(found, summary))
     return Settings(state_dir=str(folder))
-
-
-def tamper(folder: Path, statement: str) -> None:
-    db = sqlite3.connect(folder / JOURNAL_NAME)
-    with db:
-        db.execute(statement)
-    db.close()
 
 
 def exported(settings: Settings, path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +14,7 @@ from edge_agent.config.settings import JournalSettings, Settings
 from edge_agent.journal import JOURNAL_NAME, Journal, LogName
 from edge_agent.journal.reader import Reader
 from edge_agent.values import LogEntry
-from tests.journals import SetClock
+from tests.journals import SetClock, tamper
 from tests.unit.commands.escalations import escalation, store
 from tests.writing import anomaly, incident
 
@@ -27,13 +26,6 @@ def written(folder: Path, count: int, keep: int = 20_000) -> Settings:
         for number in range(count):
             journal.settle(escalation(attempts=number), egress=b'{"n":%d}' % number)
     return Settings(state_dir=str(folder))
-
-
-def tamper(folder: Path, statement: str) -> None:
-    db = sqlite3.connect(folder / JOURNAL_NAME)
-    with db:
-        db.execute(statement)
-    db.close()
 
 
 def test_a_whole_log_is_whole_and_tells_its_newest_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,7 @@ from edge_agent.config.settings import EscalationSettings
 from edge_agent.errors import BackendRefusalError, TryLaterError
 from edge_agent.escalate.contract import Usage
 from edge_agent.escalate.gate import BACKOFF, BREAKER, BUDGET, FORMAT_UNSUPPORTED, Gate, Held, Reservation
-from tests.journals import T0_S
-from tests.unit.workers.parts import TwoClocks
+from tests.journals import T0_S, TwoClocks
 
 SETTINGS = EscalationSettings(requests_per_day=3, breaker_failures=2, breaker_pause_s=100.0, backoff_min_s=4.0)
 ONE = Usage(tokens=10, bytes=100, money=0.1)
@@ -57,7 +56,7 @@ def test_a_budget_that_is_spent_holds_until_the_day_is_over() -> None:
     held = kept.gate.reserve(ONE)
     assert isinstance(held, Held)
     assert (held.reason, held.for_s) == ("budget-requests", 86_400.0)
-    kept.clock.run(held.for_s)
+    kept.clock.pass_s(held.for_s)
     kept.reserve()
 
 
@@ -84,7 +83,7 @@ def test_an_outage_does_not_use_up_the_day(reason: str) -> None:
     kept = Kept()
     for _ in range(10):
         kept.gate.failed(kept.reserve(), TryLaterError(reason))
-        kept.clock.run(2_000)
+        kept.clock.pass_s(2_000)
     kept.reserve()
 
 
@@ -92,7 +91,7 @@ def test_a_question_that_was_sent_stays_spent_though_no_answer_came() -> None:
     kept = Kept()
     for _ in range(3):
         kept.gate.failed(kept.reserve(), TryLaterError("timeout"))
-        kept.clock.run(2_000)
+        kept.clock.pass_s(2_000)
     assert isinstance(kept.gate.reserve(ONE), Held)
 
 
@@ -100,7 +99,7 @@ def test_failures_wait_then_open_the_breaker_and_one_trial_closes_it() -> None:
     kept = Kept()
     kept.gate.failed(kept.reserve(), TryLaterError("status-503"))
     assert kept.held() == "backoff"
-    kept.clock.run(4)
+    kept.clock.pass_s(4)
     assert kept.held() == ""
     kept.gate.failed(kept.reserve(), TryLaterError("status-503"))
     assert (kept.held(), kept.gate.failing) == ("breaker-open", "status-503")
@@ -108,7 +107,7 @@ def test_failures_wait_then_open_the_breaker_and_one_trial_closes_it() -> None:
     kept.keep()
     kept.gate = kept.open()
     assert kept.held() == "breaker-open"
-    kept.clock.run(100)
+    kept.clock.pass_s(100)
     assert kept.held() == ""
     kept.gate.answered(kept.reserve(), None)
     assert (kept.held(), kept.gate.failing) == ("", "")
@@ -119,9 +118,9 @@ def test_what_the_other_side_asks_for_is_waited() -> None:
     kept.gate.failed(kept.reserve(), TryLaterError("status-429", retry_after_s=1_000))
     kept.keep()
     kept.gate = kept.open(boot="boot-2")
-    kept.clock.run(999)
+    kept.clock.pass_s(999)
     assert kept.held() == "backoff"
-    kept.clock.run(1)
+    kept.clock.pass_s(1)
     assert kept.held() == ""
 
 
@@ -171,7 +170,7 @@ def test_damaged_meters_hold_rather_than_let_go() -> None:
     kept.meters = {BUDGET: b"{", BREAKER: b"\xff", BACKOFF: b"[]"}
     kept.gate = kept.open()
     assert kept.held() == "backoff"
-    kept.clock.run(1_000)
+    kept.clock.pass_s(1_000)
     held = kept.gate.reserve(ONE)
     assert isinstance(held, Held)
     assert held.reason == "budget-unreadable"
@@ -181,7 +180,7 @@ def test_running_time_is_kept_now_and_then() -> None:
     kept = Kept()
     kept.gate.answered(kept.reserve(), None)
     assert not kept.gate.due_for_saving()
-    kept.clock.run(7_200)
+    kept.clock.pass_s(7_200)
     assert kept.gate.due_for_saving()
     kept.keep()
     kept.gate.saved()

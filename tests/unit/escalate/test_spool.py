@@ -16,29 +16,17 @@ from edge_agent.escalate import spool
 from edge_agent.escalate.contract import Request
 from edge_agent.escalate.spool import MAX_ANSWER_BYTES, MAX_REPLIES, SETTLE_S, SpoolBackend
 from tests.escalation.questions import asked
+from tests.unit.workers.parts import StepClock
 
 ID = "q-0123456789abcdef01234567"
 ANSWER = {"sentences": ["<stream:0> went silent at <at:0> ."]}
-
-
-class Clock:
-    """Moved by the test."""
-
-    def __init__(self) -> None:
-        self.s = 100.0
-
-    def now_s(self) -> float:
-        return self.s
-
-    def monotonic_s(self) -> float:
-        return self.s
 
 
 class Carrier:
     """A spool and who carries for it."""
 
     def __init__(self, folder: Path, *, owned: bool = True, max_questions: int = 100) -> None:
-        self.folder, self.clock = folder, Clock()
+        self.folder, self.clock = folder, StepClock()
         self._made = {"owned": owned, "max_questions": max_questions}
         self.backend = self.restart()
 

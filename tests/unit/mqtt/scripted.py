@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
 from collections.abc import Sequence
-from types import TracebackType
+
+from tests.listening import Listener
 
 CONNACK = b"\x20\x02\x00\x00"
 """MQTT 3.1.1: accepted, no session."""
@@ -33,42 +33,22 @@ class Closing(bytes):
     """A script after which the broker closes the connection."""
 
 
-class ScriptedBroker:
+class ScriptedBroker(Listener):
     """Answers the CONNECT of the n-th connection with the n-th script, the last one for all later; None closes at once.
 
     `sent_to_us` collects what each connection sent, CONNECT included.
     """
 
     def __init__(self, scripts: Sequence[bytes | None]) -> None:
+        super().__init__()
         self.sent_to_us: list[bytearray] = []
         self._scripts = list(scripts)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(0.1)
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
-        self.port: int = self._server.getsockname()[1]
 
-    def __enter__(self) -> ScriptedBroker:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(10)
-        self._server.close()
-
-    def _accept(self) -> None:
-        while not self._ending.is_set():
-            try:
-                peer, _ = self._server.accept()
-            except TimeoutError:
-                continue
-            script = self._scripts[min(len(self.sent_to_us), len(self._scripts) - 1)]
-            self.sent_to_us.append(bytearray())
-            thread = threading.Thread(target=self._serve, args=(peer, script, self.sent_to_us[-1]))
-            self._threads.append(thread)
-            thread.start()
+    def accepted(self, peer: socket.socket) -> None:
+        """See `Listener.accepted`."""
+        script = self._scripts[min(len(self.sent_to_us), len(self._scripts) - 1)]
+        self.sent_to_us.append(bytearray())
+        self.serve(self._serve, peer, script, self.sent_to_us[-1])
 
     def _serve(self, peer: socket.socket, script: bytes | None, received: bytearray) -> None:
         with peer:

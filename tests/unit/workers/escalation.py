@@ -24,8 +24,8 @@ from edge_agent.metrics import Metrics
 from edge_agent.pipeline import TEMPLATE_ONLY, explain
 from edge_agent.values import Escalation, Incident, Summary
 from edge_agent.workers.escalate import EscalateWorker, Outside
-from tests.journals import T0_S
-from tests.unit.workers.parts import TOPICS, TwoClocks
+from tests.journals import T0_S, TwoClocks
+from tests.unit.workers.parts import TOPICS
 from tests.writing import ONSET_S, anomaly, incident
 
 Behaviour: TypeAlias = Callable[[Request], Reply | None]

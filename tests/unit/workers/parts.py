@@ -173,26 +173,3 @@ def readings(count: int, *, spike_at: int = -1, first_mid: int = 1, start_s: flo
         )
         for place in range(count)
     ]
-
-
-class TwoClocks:
-    """A wall clock and a monotonic clock that the test moves together or apart."""
-
-    def __init__(self, wall_s: float) -> None:
-        self._wall_s = wall_s
-        self._monotonic_s = 1_000.0
-
-    def now_s(self) -> float:
-        return self._wall_s
-
-    def monotonic_s(self) -> float:
-        return self._monotonic_s
-
-    def run(self, seconds: float) -> None:
-        """Let time pass."""
-        self._wall_s += seconds
-        self._monotonic_s += seconds
-
-    def set_wall(self, wall_s: float) -> None:
-        """Set the wall clock."""
-        self._wall_s = wall_s

@@ -148,12 +148,12 @@ def test_a_question_under_which_the_agent_always_dies_is_given_up(tmp_path: Path
 
 def test_after_a_start_at_a_time_in_the_future_an_open_incident_is_asked_about(tmp_path: Path) -> None:
     with Station(tmp_path, right) as station:
-        station.clock.set_wall(station.clock.now_s() + 80 * 365 * DAY_S)
+        station.clock.wall_s = station.clock.now_s() + 80 * 365 * DAY_S
         station.queue(spike(closed=False))
-        station.clock.set_wall(station.clock.now_s() - 80 * 365 * DAY_S)
+        station.clock.wall_s = station.clock.now_s() - 80 * 365 * DAY_S
         station.restart()
         station.work()
-        station.clock.run(SETTLE_S + REVIEW_S)
+        station.clock.pass_s(SETTLE_S + REVIEW_S)
         station.work()
         assert station.stands() == ("answered", "")
 
@@ -163,14 +163,14 @@ def test_a_server_that_is_away_costs_no_attempts_and_loses_nothing(tmp_path: Pat
         station.queue(spike(1), spike(2))
         for _ in range(200):
             station.work()
-            station.clock.run(1_000)
+            station.clock.pass_s(1_000)
         assert station.stands(1) == ("queued", "connection")
         assert station.escalation(1).attempts == station.escalation(2).attempts == 0
         assert any("does not answer" in text for text in station.metrics.conditions.current())
         station.backend.behaviours = [right]
-        station.clock.run(1_000)
+        station.clock.pass_s(1_000)
         station.work()
-        station.clock.run(1_000)
+        station.clock.pass_s(1_000)
         station.work()
         assert (station.stands(1)[0], station.stands(2)[0]) == ("answered", "answered")
         assert station.metrics.conditions.current() == ()
@@ -182,7 +182,7 @@ def test_a_question_that_is_always_put_off_is_given_up(tmp_path: Path) -> None:
         station.queue(spike())
         for _ in range(5):
             station.work()
-            station.clock.run(1_000)
+            station.clock.pass_s(1_000)
         assert station.stands() == ("dropped", "too-many-attempts")
         assert len(station.backend.sent) == 3
 
@@ -206,7 +206,7 @@ def test_a_spent_budget_holds_and_says_so(tmp_path: Path) -> None:
         station.restart()
         station.work()
         assert station.stands(2)[0] == "queued"
-        station.clock.run(DAY_S)
+        station.clock.pass_s(DAY_S)
         station.work()
         assert station.stands(2)[0] == "answered"
 
@@ -216,7 +216,7 @@ def test_an_open_incident_is_asked_about_once_it_rests(tmp_path: Path) -> None:
         station.queue(spike(closed=False))
         station.work()
         assert station.backend.sent == []
-        station.clock.run(SETTLE_S)
+        station.clock.pass_s(SETTLE_S)
         station.work()
         assert station.stands() == ("answered", "")
 
@@ -244,7 +244,7 @@ def test_an_answer_about_a_revision_that_is_over_is_dropped(tmp_path: Path) -> N
         request = station.backend.sent[0]
         station.journal.record([spike(severity=0.99, revision=2)], [])
         station.backend.later = [right(request)]
-        station.clock.run(COLLECT_S)
+        station.clock.pass_s(COLLECT_S)
         station.work()
         assert station.stands() == ("dropped", "superseded")
         assert not station.summary().revised
@@ -261,7 +261,7 @@ def test_an_answer_that_comes_later_is_taken_once_also_after_a_restart(tmp_path:
         reply = right(station.backend.sent[0])
         for _ in range(2):
             station.backend.later = [reply]
-            station.clock.run(COLLECT_S)
+            station.clock.pass_s(COLLECT_S)
             station.work()
         assert station.stands() == ("answered", "")
         assert station.metrics.flow.get("escalations_answered") == 1
@@ -280,11 +280,11 @@ def test_while_the_disk_refuses_an_answer_no_others_are_fetched(tmp_path: Path, 
         with monkeypatch.context() as patched:
             patched.setattr(station.journal, "settle", refuse)
             for _ in range(2):
-                station.clock.run(COLLECT_S)
+                station.clock.pass_s(COLLECT_S)
                 with pytest.raises(StorageError):
                     station.work()
         station.backend.later = [right(station.backend.sent[0])]
-        station.clock.run(COLLECT_S)
+        station.clock.pass_s(COLLECT_S)
         station.work()
         assert [station.stands(number) for number in (1, 2)] == [("answered", ""), ("answered", "")]
 
@@ -294,10 +294,10 @@ def test_one_that_is_awaited_in_vain_is_sent_again(tmp_path: Path) -> None:
     with Station(tmp_path, nothing_yet, settings=settings) as station:
         station.queue(spike())
         station.work()
-        station.clock.run(3_599)
+        station.clock.pass_s(3_599)
         station.work()
         assert len(station.backend.sent) == 1
-        station.clock.run(REVIEW_S)
+        station.clock.pass_s(REVIEW_S)
         station.work()
         assert len(station.backend.sent) == 2
 
@@ -342,20 +342,20 @@ def test_too_many_and_too_old_are_dropped_the_least_severe_first(tmp_path: Path)
         station.work()
         assert station.stands(1) == ("dropped", "too-many")
         assert (station.stands(2)[0], station.stands(3)[0]) == ("queued", "queued")
-        station.clock.run(7_201)
+        station.clock.pass_s(7_201)
         station.work()
         assert station.stands(2) == station.stands(3) == ("dropped", "too-old")
 
 
 def test_a_clock_that_is_set_drops_nothing(tmp_path: Path) -> None:
     with Station(tmp_path, failing(TryLaterError("connection"))) as station:
-        station.clock.set_wall(5.0)
+        station.clock.wall_s = 5.0
         station.restart()
         station.queue(spike())
         station.work()
-        station.clock.run(60)
-        station.clock.set_wall(1_790_000_000.0)
-        station.clock.run(60)
+        station.clock.pass_s(60)
+        station.clock.wall_s = 1_790_000_000.0
+        station.clock.pass_s(60)
         station.work()
         assert station.stands() == ("queued", "connection")
 
@@ -372,7 +372,7 @@ def test_a_backend_that_cannot_be_opened_is_a_condition_and_tried_again(tmp_path
         station.work()
         assert any("/etc/key" in text for text in station.metrics.conditions.current())
         station.opening = good
-        station.clock.run(REOPEN_S)
+        station.clock.pass_s(REOPEN_S)
         station.work()
         assert station.stands() == ("answered", "")
         assert station.metrics.conditions.current() == ()
@@ -421,13 +421,13 @@ def test_a_question_that_is_never_answered_does_not_hold_up_the_others_and_is_gi
         station.queue(spike(1, 0.94), *(spike(n, 0.5) for n in range(2, 6)))
         for _ in range(10):
             station.work()
-            station.clock.run(REVIEW_S)
+            station.clock.pass_s(REVIEW_S)
         assert [station.stands(n) for n in range(2, 6)] == [("answered", "")] * 4
         assert station.stands(1) == ("queued", "timeout")  # nobody else was answered since: it may be an outage
         station.queue(*(spike(n, 0.5) for n in range(6, 12)))
         for _ in range(20):
             station.work()
-            station.clock.run(REVIEW_S)
+            station.clock.pass_s(REVIEW_S)
         assert station.stands(1) == ("dropped", "too-many-attempts")
         assert [station.stands(n) for n in range(6, 12)] == [("answered", "")] * 6
 
@@ -438,7 +438,7 @@ def test_in_an_outage_all_take_turns_and_afterwards_the_most_severe_is_first(tmp
         station.queue(*(spike(n, severity) for n, severity in ((1, 0.9), (2, 0.8), (3, 0.7))))
         for _ in range(30):
             station.work()
-            station.clock.run(REVIEW_S)
+            station.clock.pass_s(REVIEW_S)
         asked = [request.id for request in station.backend.sent]
         assert len(asked) >= 9
         assert asked[:3] == asked[3:6] == [station.escalation(n).id for n in (1, 2, 3)]
@@ -446,5 +446,5 @@ def test_in_an_outage_all_take_turns_and_afterwards_the_most_severe_is_first(tmp
         station.backend.behaviours = [right]
         for _ in range(5):
             station.work()
-            station.clock.run(REVIEW_S)
+            station.clock.pass_s(REVIEW_S)
         assert [station.stands(n) for n in (1, 2, 3)] == [("answered", "")] * 3
