@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.config.settings import Allowed
+from edge_agent.egress.closed import rebuilt, refusal
 from edge_agent.egress.facts import FACTS_OF, FactKind, fits, leaving
 from edge_agent.egress.pseudonyms import Pseudonyms
 from edge_agent.errors import EgressError
@@ -31,6 +32,7 @@ from edge_agent.values import Chunk, ChunkSubject, Ending, Kind, Plan, Relation
 SCHEMA: Final = "edge-agent-question/1"
 MAX_DOCUMENT_BYTES: Final = 32_768
 """More than any plan gives; a document that is longer has something in it that nobody thought of."""
+_CALLED: Final = "question"
 _ID = re.compile("q-[0-9a-f]{24}")
 _SLOT = re.compile("<([a-z]{1,7}):([0-9])>")
 _ROLES: Final = tuple(FACTS_OF)
@@ -114,11 +116,7 @@ def document(question: Question) -> bytes:
 
     Raises EgressError if anything in it is not what its schema allows; then nothing may leave.
     """
-    try:
-        # Built anew from plain values, by type: what is written below holds nothing that the types do not name.
-        question = msgspec.convert(msgspec.to_builtins(question), Question)
-    except (msgspec.MsgspecError, TypeError, RecursionError, UnicodeError):
-        raise _refusal("has a member that the schema does not know, or of another type") from None
+    question = rebuilt(question, Question, _CALLED)
     if not _ID.fullmatch(question.id):
         raise _refusal("has an id that is no pseudonym")
     slots = _check_form(question.chunks)
@@ -168,5 +166,4 @@ def _check_facts(facts: tuple[QuestionFact, ...], slots: list[str]) -> None:
 
 
 def _refusal(what: str) -> EgressError:
-    # What it holds is not said: the text of an error goes to logs, which may leave the device in other ways.
-    return EgressError(f"question: {what}; it did not leave. This is a defect of edge-agent, please report it")
+    return refusal(_CALLED, what)
