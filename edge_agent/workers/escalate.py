@@ -33,7 +33,7 @@ from edge_agent.messages import Topics
 from edge_agent.metrics import Metrics
 from edge_agent.pipeline import plan_of
 from edge_agent.values import Escalation, Incident, Summary
-from edge_agent.workers.fates import Fates
+from edge_agent.workers.fates import PAGE, Fates
 from edge_agent.workers.waiting import Waiting
 
 COLLECT_S: Final = 2.0
@@ -42,8 +42,6 @@ REVIEW_S: Final = 30.0
 """How often what waits is held against its limits of age and number."""
 SETTLE_S: Final = 20.0
 """How long the latest revision of an open incident must stand before it is asked about, unless it is critical."""
-READ: Final = 64
-"""Escalations looked at for one that may leave."""
 MAX_ANSWERS: Final = 100
 REOPEN_S: Final = 60.0
 """Pause before the backend is opened again when it could not be."""
@@ -276,10 +274,10 @@ class EscalateWorker:
 
     def _pending(self) -> Iterator[Escalation]:
         """Everything that waits, most severe first, read in pages."""
-        for offset in range(0, self._settings.max_waiting, READ):
-            page = self._journal.pending_escalations(READ, offset)
+        for offset in range(0, self._settings.max_waiting, PAGE):
+            page = self._journal.pending_escalations(PAGE, offset)
             yield from page
-            if len(page) < READ:
+            if len(page) < PAGE:
                 return
 
     def _awaits(self, escalation: Escalation) -> bool:

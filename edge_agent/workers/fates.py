@@ -27,6 +27,7 @@ from edge_agent.values import Escalation, EscalationState, Incident, Summary
 UNKNOWN: Final = "unknown-question"
 FINAL: Final[frozenset[EscalationState]] = frozenset({"answered", "refused", "dropped"})
 PAGE: Final = 64
+"""Escalations read from the journal at once."""
 _MAX_MODEL: Final = 120
 
 
