@@ -1,7 +1,8 @@
 """The command line of edge-ota: one subcommand a task, each delegated to the module that does it.
 
 Rules: a task's module is imported only when its subcommand runs, so that no one needs torch to train the classifier or
-TensorFlow to train the writer. A task is a module with `main(argv) -> int`. Exit codes: 0, 1 failed, 2 usage.
+TensorFlow to train the writer. A task is a module with `main(argv) -> int`. Exit codes: 0, 1 failed, 2 usage;
+3 waits for signatures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ TASKS: dict[str, tuple[str, str]] = {
     "build": ("edge_ota.build", "write the manifest of a release's folder"),
     "calibrate": ("edge_ota.calibrate.certificate", "measure a release's writer and write its certificate"),
     "curve": ("edge_ota.calibrate.curve", "how much has to be escalated for how much quality"),
+    "keys": ("edge_ota.keys", "make and show signing keys"),
+    "init": ("edge_ota.init", "begin a repository of releases"),
+    "sign": ("edge_ota.sign", "add a signature to a metadata file, also on a machine without a network"),
+    "commit": ("edge_ota.commit", "publish what has enough signatures"),
+    "publish": ("edge_ota.publish", "put a release into a repository for a fleet group"),
+    "promote": ("edge_ota.promote", "give a group's release to another group"),
+    "rotate": ("edge_ota.rotate", "change who may sign for a role"),
+    "revoke": ("edge_ota.revoke", "take back a group's release, or a key"),
+    "refresh": ("edge_ota.refresh", "renew what expires soon"),
+    "bundle": ("edge_ota.bundle", "one group's part of a repository as a tar file"),
+    "inspect": ("edge_ota.inspect", "show and verify a repository, a bundle or a release"),
+    "serve": ("edge_ota.serve", "serve a repository over HTTP, for trials"),
 }
 """Task name -> the module that does it, and what it does."""
 

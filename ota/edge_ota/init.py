@@ -1,0 +1,74 @@
+"""Begins a repository: who may sign what, from public keys alone.
+
+    edge-ota init REPO --root-key PUB... --targets-key PUB... --online-key PUB --group canary=PUB...
+                  [--snapshot-key PUB] [--threshold ROLE=N] [--days ROLE=N] [--key KEY...]
+
+Rules: the root needs 2 signatures unless `--threshold root=N` says otherwise; the online key signs the timestamp and, without
+`--snapshot-key`, the snapshot. Nothing is published until every document has its signatures (`sign`, then `commit`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from securesystemslib.signer import Signer, SSlibKey
+
+from edge_ota.pending import finish, waiting
+from edge_ota.repository import folder_reader, load
+from edge_ota.roles import DEFAULT_DAYS, first_documents, group_role
+from edge_ota.signing import OperatorError, read_public
+from edge_ota.task import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = parser(__doc__)
+    for role in ("root", "targets", "online", "snapshot"):
+        arguments.add_argument(
+            f"--{role}-key", action="append", default=[], type=Path, required=role != "snapshot", help="a public key file"
+        )
+    arguments.add_argument("--group", action="append", default=[], metavar="NAME=PUB", help="a fleet group and a key of its role")
+    arguments.add_argument("--threshold", action="append", default=[], metavar="ROLE=N")
+    arguments.add_argument("--days", action="append", default=[], metavar="ROLE=N", help=f"until expiry: {DEFAULT_DAYS}")
+    options = arguments.parse_args(argv)
+    return run("init", options, lambda signers, now: _init(options, signers, now), make=True)
+
+
+def _init(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
+    if load(folder_reader(options.repository)) is not None:
+        if waiting(options.repository, None):  # published, and cut off before what waited was removed
+            return finish(options.repository, {}, signers, now)
+        raise OperatorError(f"{options.repository}: is a repository already: change it with rotate and publish")
+    keys: dict[str, list[SSlibKey]] = {
+        "root": [read_public(path) for path in options.root_key],
+        "targets": [read_public(path) for path in options.targets_key],
+        "snapshot": [read_public(path) for path in options.snapshot_key or options.online_key],
+        "timestamp": [read_public(path) for path in options.online_key],
+    }
+    for name, path in _pairs(options.group):
+        keys.setdefault(group_role(name), []).append(read_public(Path(path)))
+    thresholds = {role: int(_number(text)) for role, text in _pairs(options.threshold)}
+    days = {role: _number(text) for role, text in _pairs(options.days)}
+    if unknown := sorted((set(thresholds) - set(keys)) | (set(days) - set(DEFAULT_DAYS))):
+        raise OperatorError(f"{unknown[0]}: no such role here")
+    return finish(options.repository, first_documents(keys, thresholds, days, now), signers, now)
+
+
+def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    for text in texts:
+        if "=" not in text:
+            raise OperatorError(f"{text!r}: write NAME=VALUE")
+    return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 36_500:
+        raise OperatorError(f"{text!r}: not a number above 0")
+    return number

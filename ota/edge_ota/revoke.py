@@ -1,0 +1,102 @@
+"""Takes back a group's release, or a key.
+
+    edge-ota revoke REPO --group GROUP --release ID --key ...       the previous release again, under a higher counter
+    edge-ota revoke REPO --key-id KEY_ID --role ROLE --key ...   the key may no longer sign for this role
+
+Rules: a device never goes back to a smaller counter, so the release before is published again as a new one, with the same blobs.
+Its manifest is taken from the repository only where the group's present keys signed for it. A key is taken back one role at a
+time, and only where enough keys remain; otherwise `rotate` with a key in its place. Each is safe to run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from securesystemslib.signer import Signer
+from tuf.api.metadata import Targets
+
+from edge_agent.release.manifest import Manifest
+from edge_ota.pending import finish, waiting
+from edge_ota.promote import blob
+from edge_ota.publish import publish
+from edge_ota.repository import METADATA, Read, State, decode, folder_reader, load_folder, release_of, verify
+from edge_ota.roles import REVOKED_FIELD, group_role, with_keys
+from edge_ota.rotate import full_id, roles_of
+from edge_ota.signing import OperatorError
+from edge_ota.task import parser, run
+
+MAX_REVOKED = 32
+REVOKED_MARK = ".r"
+"""Before the counter in the id of a release that is published again."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = parser(__doc__)
+    what = arguments.add_mutually_exclusive_group(required=True)
+    what.add_argument("--group", help="whose release is taken back")
+    what.add_argument("--key-id", help="the key that is taken back")
+    arguments.add_argument("--release", help="with --group: the id of what is taken back; nothing is done if it is gone")
+    arguments.add_argument("--id", help="with --group: the id of the release that takes its place")
+    arguments.add_argument("--role", help="with --key-id: the role, where the key has more than one")
+    options = arguments.parse_args(argv)
+    if options.group and not options.release:
+        arguments.error("--group needs --release: which release is taken back")
+    work = _release if options.group else _key
+    return run("revoke", options, lambda signers, now: work(options, signers, now))
+
+
+def _release(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
+    state, read = load_folder(options.repository), folder_reader(options.repository)
+    role = group_role(options.group)
+    if role not in state.groups:
+        raise OperatorError(f"no group {options.group!r} in this repository")
+    if role in waiting(options.repository, state):
+        return finish(options.repository, {}, signers, now)
+    found = release_of(read, state.groups[role])
+    if found is None:
+        raise OperatorError(f"group {options.group} has no release")
+    current = found[0]
+    if options.release != current.id:
+        return finish(options.repository, {}, signers, now)
+    revoked = [*found[1].custom.get(REVOKED_FIELD, []), current.id][-MAX_REVOKED:]
+    old = _before(state, read, role, current, revoked)
+    counter = current.counter + 1
+    new_id = options.id or f"{old.id.split(REVOKED_MARK)[0]}{REVOKED_MARK}{counter}"
+    again = msgspec.structs.replace(old, id=new_id, counter=counter)
+    print(f"{current.id} (counter {current.counter}) gives way to {new_id} (counter {counter}), which is {old.id} again")
+    digests = {name: part.sha256 for name, part in again.components.items()}
+    return publish(options.repository, options.group, again, lambda name: blob(read, digests[name]), signers, now, revoked)
+
+
+def _before(state: State, read: Read, role: str, current: Manifest, revoked: Sequence[str]) -> Manifest:
+    """The newest release of the group that differs from the present one in a component and was not taken back.
+
+    Raises OperatorError.
+    """
+    gone = {name.split(REVOKED_MARK)[0] for name in revoked}
+    for version in range(state.groups[role].signed.version - 1, 0, -1):
+        name = f"{METADATA}/{version}.{role}.json"
+        data = read(name)
+        if data is None:
+            continue
+        older = decode(data, Targets, name)
+        verify(state.targets.signed, role, older, f"{name} (were its keys changed since? build and publish the release anew)")
+        found = release_of(read, older)
+        if found and found[0].components != current.components and found[0].id.split(REVOKED_MARK)[0] not in gone:
+            return found[0]
+    raise OperatorError(f"{role}: there is no release before {current.id}: publish one")
+
+
+def _key(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
+    state = load_folder(options.repository)
+    keyid = full_id(state, options.key_id)
+    roles = [role for role, keyids in roles_of(state).items() if keyid in keyids]
+    if options.role:
+        roles = [role for role in roles if role == options.role]
+    if len(roles) > 1:
+        raise OperatorError(f"{keyid}: signs for {', '.join(roles)}: take it back one by one, with --role")
+    return finish(options.repository, with_keys(state, roles[0], [], [keyid], None, now) if roles else {}, signers, now)

@@ -1,0 +1,65 @@
+"""Adds one signature to a metadata file, on any machine: it needs neither the repository nor a network.
+
+    edge-ota sign FILE --key KEY
+
+Rules: what is signed is shown first; a signature is added or renewed, none is taken away. Whether it counts is seen by `commit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tuf.api.metadata import Metadata, Root, Targets
+
+from edge_agent.atomic import write_atomic
+from edge_ota.repository import decode_any
+from edge_ota.signing import OperatorError
+from edge_ota.task import add_key_options, signers_of, told
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("file", type=Path)
+    add_key_options(arguments)
+    options = arguments.parse_args(argv)
+    return told("sign", lambda: _sign(options))
+
+
+def _sign(options: argparse.Namespace) -> int:
+    try:
+        data = options.file.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{options.file}: cannot be read: {error.strerror}") from error
+    document = decode_any(data, str(options.file))
+    signers = signers_of(options)
+    if not signers:
+        raise OperatorError("name the key with --key")
+    print("\n".join(describe(document)))
+    for signer in signers:
+        document.sign(signer, append=True)
+        print(f"signed with {signer.public_key.keyid}")
+    write_atomic(options.file, document.to_bytes(), mode=0o644)
+    return 0
+
+
+def describe(document: Metadata[Any]) -> list[str]:
+    """What a person signs, in lines, the digest of the exact bytes among them."""
+    signed = document.signed
+    lines = [f"{signed.type}, version {signed.version}, expires {signed.expires:%Y-%m-%d %H:%M} UTC"]
+    lines.append(f"  SHA-256 of what is signed: {hashlib.sha256(document.signed_bytes).hexdigest()}")
+    if isinstance(signed, Root):
+        for role, who in signed.roles.items():
+            lines.append(f"  {role}: {who.threshold} of " + ", ".join(keyid[:12] for keyid in who.keyids))
+    if isinstance(signed, Targets):
+        for name, delegation in ((signed.delegations.roles or {}) if signed.delegations else {}).items():
+            lines.append(f"  {name}: {delegation.threshold} of " + ", ".join(keyid[:12] for keyid in delegation.keyids))
+        for path, entry in signed.targets.items():
+            if entry.custom:
+                lines.append(f"  {path}: release {entry.custom.get('release')}, counter {entry.custom.get('counter')}")
+        lines.append(f"  {len(signed.targets)} targets, {sum(entry.length for entry in signed.targets.values())} bytes")
+    return lines

@@ -1,0 +1,113 @@
+"""A repository for tests: its keys, releases, and a real TUF client that reads its folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_ota import build, init, keys, publish
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface, Updater
+
+from edge_agent.engines.loading import FACTORY
+from edge_agent.release.manifest import Manifest, parse_manifest
+
+NAMES = ("root-a", "root-b", "root-c", "targets", "canary", "fleet", "online")
+INIT_SECRET = ("root-a", "root-b", "targets", "canary", "fleet", "online")
+
+
+class FromFolder(FetcherInterface):
+    """Fetches `repo:<name>` from a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = self._folder / url.removeprefix("repo:")
+        if not path.is_file():
+            raise DownloadHTTPError("not found", 404)
+        yield path.read_bytes()
+
+
+class Operator:
+    """One operator's folder of keys, a repository and releases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repository = folder / "repo"
+        for name in NAMES:
+            self.new_key(name)
+
+    def new_key(self, name: str) -> Path:
+        """A key file; its public part stands beside it."""
+        assert keys.main(["new", str(self.folder / name)]) == 0
+        return self.folder / name
+
+    def public(self, name: str) -> str:
+        """The path of a key's public part."""
+        return str(self.folder / f"{name}.pub")
+
+    def with_keys(self, *names: str) -> list[str]:
+        """The options that sign with these keys."""
+        return [part for name in names for part in ("--key", str(self.folder / name))]
+
+    def init_arguments(self, *signing: str) -> list[str]:
+        """The arguments of `init`."""
+        return [
+            str(self.repository),
+            *(part for name in NAMES[:3] for part in ("--root-key", self.public(name))),
+            *("--targets-key", self.public("targets"), "--online-key", self.public("online")),
+            *("--group", f"canary={self.public('canary')}", "--group", f"fleet={self.public('fleet')}"),
+            *self.with_keys(*signing),
+        ]
+
+    def init(self) -> Path:
+        """A published repository without releases."""
+        assert init.main(self.init_arguments(*INIT_SECRET)) == 0
+        return self.repository
+
+    def release(self, counter: int) -> Path:
+        """A release's folder; releases differ in one word of the lexicon."""
+        folder = self.folder / f"release-{counter}"
+        shutil.copytree(FACTORY, folder)
+        for name in ("certificate.json", "manifest.json"):
+            (folder / name).unlink()
+        with (folder / "lexicon.txt").open("a", encoding="utf-8") as file:
+            file.write(f"zz{counter}\n")
+        assert build.main([str(folder), "--id", f"trial-{counter}", "--counter", str(counter)]) == 0
+        return folder
+
+    def publish(self, counter: int, group: str = "canary") -> int:
+        """Make and publish a release."""
+        arguments = [str(self.repository), str(self.release(counter)), "--group", group, *self.with_keys(group, "online")]
+        return publish.main(arguments)
+
+    def client(self, folder: Path, repository: Path | None = None) -> Updater:
+        """A client that has not seen the repository before, but knows its first root, or one that goes on in `folder`."""
+        source = repository or self.repository
+        (folder / "targets").mkdir(parents=True, exist_ok=True)
+        root = None if (folder / "metadata").exists() else (source / "metadata/1.root.json").read_bytes()
+        (folder / "metadata").mkdir(exist_ok=True)
+        return Updater(
+            metadata_dir=str(folder / "metadata"),
+            metadata_base_url="repo:metadata/",
+            target_dir=str(folder / "targets"),
+            target_base_url="repo:targets/",
+            fetcher=FromFolder(source),
+            bootstrap=root,
+        )
+
+    def installed(self, folder: Path, group: str = "canary", repository: Path | None = None) -> Manifest | None:
+        """What a client gets: the manifest, with every blob downloaded; None where the group has no release."""
+        client = self.client(folder, repository)
+        client.refresh()
+        info = client.get_targetinfo(f"groups/{group}/release.json")
+        if info is None:
+            return None
+        manifest = parse_manifest(Path(client.download_target(info)).read_bytes(), "release.json")
+        for part in manifest.components.values():
+            blob = client.get_targetinfo(f"blobs/{part.sha256}")
+            assert blob is not None
+            client.download_target(blob)
+        return manifest
