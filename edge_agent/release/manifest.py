@@ -33,12 +33,40 @@ REQUIRED: tuple[str, ...] = (
 )
 """Components that every release of this format has."""
 
+CHUNK_BYTES = 1 << 20
+"""The size of the chunks that large components are cut into, unless a builder says otherwise."""
+MAX_CHUNK_BYTES = 16 << 20
+"""A larger component is fetched only where its chunks are named: a chunk is held in memory until it is verified."""
+MAX_CHUNKS = 8_192
 
-class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class Stored(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The bytes by which a component stands in a repository, as `blobs/<sha256>`, and how they are cut for the way."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=0)]
+    chunk_bytes: Annotated[int, Meta(ge=4_096, le=MAX_CHUNK_BYTES)]
+    chunks: Annotated[tuple[Sha256, ...], Meta(max_length=MAX_CHUNKS)]
+    """The SHA-256 of each chunk in order; all are `chunk_bytes` long but the last."""
+    sealed: Annotated[str, Meta(max_length=64)] = ""
+    """The id of the key that it is encrypted with; empty: the bytes are the component's own."""
+
+
+class Merged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A component that stands in no repository: the device makes it of two others, and it must come out as declared."""
+
+    base: RelativePath
+    adapter: RelativePath
+
+
+class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file of a release."""
 
     sha256: Sha256
     size_bytes: Annotated[int, Meta(ge=0)]
+    stored: Stored | None = None
+    """None: as it is, in one chunk."""
+    merged: Merged | None = None
 
 
 class Checks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +87,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_sentence_s: Annotated[float, Meta(gt=0)]
 
 
-class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A manifest as it is parsed."""
 
     format: str
@@ -71,6 +99,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Limits
     certificate: str | None = None
     """Path of the component that certifies the confidence threshold; None: the threshold is not certified."""
+    golden: str | None = None
+    """Path of the component with the golden cases, which a device writes before it uses the release; None: there are none."""
 
 
 def parse_manifest(data: bytes, source: str) -> Manifest:
@@ -86,8 +116,12 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     missing = [name for name in REQUIRED if name not in manifest.components]
     if missing:
         raise ReleaseError(f"{source}: lacks the component {missing[0]!r}")
-    if manifest.certificate is not None and manifest.certificate not in manifest.components:
-        raise ReleaseError(f"{source}: its certificate {manifest.certificate!r} is not one of its components")
+    for what, name in (("certificate", manifest.certificate), ("golden", manifest.golden)):
+        if name is not None and name not in manifest.components:
+            raise ReleaseError(f"{source}: {what}: {name!r} is not one of its components")
+    for path, described in manifest.components.items():
+        if why := _why_not(described, manifest):
+            raise ReleaseError(f"{source}: components: {path}: {why}")
     for component, expected in (
         ("tokenizer.json", manifest.checks.tokenizer_sha256),
         ("classifier.tflite", manifest.checks.classifier_sha256),
@@ -95,6 +129,26 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
         if manifest.components[component].sha256 != expected:
             raise ReleaseError(f"{source}: {component} is not the one that the release's other parts were made with")
     return manifest
+
+
+def stored_form(name: str, component: Component) -> Stored:
+    """How a component stands in a repository. Raises ReleaseError for a merged one, and for a large one without chunks."""
+    if component.stored is not None:
+        return component.stored
+    if component.merged is not None:
+        raise ReleaseError(f"{name}: is made on the device, it stands in no repository")
+    if component.size_bytes > MAX_CHUNK_BYTES:
+        raise ReleaseError(
+            f"{name}: {component.size_bytes} bytes in one chunk, at most {MAX_CHUNK_BYTES} are fetched so: build it anew"
+        )
+    return cut(component)
+
+
+def cut(component: Component) -> Stored:
+    """A component in one chunk, as it is."""
+    chunks = (component.sha256,) if component.size_bytes else ()
+    chunk_bytes = max(4_096, min(component.size_bytes, MAX_CHUNK_BYTES))
+    return Stored(sha256=component.sha256, size_bytes=component.size_bytes, chunk_bytes=chunk_bytes, chunks=chunks)
 
 
 def refuse(manifest: Manifest, agent_version: str, prompt_version: int) -> str | None:
@@ -125,6 +179,23 @@ def describe(files: Mapping[str, bytes]) -> dict[str, Component]:
 def encode_manifest(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def _why_not(component: Component, manifest: Manifest) -> str:
+    """What is wrong with how a component is stored or made, in words; empty for nothing."""
+    stored, merged = component.stored, component.merged
+    if stored is not None and merged is not None:
+        return "is both stored and merged"
+    if stored is not None:
+        if len(stored.chunks) != -(-stored.size_bytes // stored.chunk_bytes):
+            return f"{len(stored.chunks)} chunks of {stored.chunk_bytes} bytes are not {stored.size_bytes} bytes"
+        if not stored.sealed and (stored.sha256, stored.size_bytes) != (component.sha256, component.size_bytes):
+            return "is stored as other bytes, but is not sealed"
+    if merged is not None:
+        for part in (merged.base, merged.adapter):
+            if part not in manifest.components or manifest.components[part].merged is not None:
+                return f"is merged of {part!r}, which is no component that is stored"
+    return ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:
