@@ -6,6 +6,7 @@
 * `StorageError`: the disk refused. Stop acknowledging, keep what is in memory, report, retry later.
 * `EgressError`: what was to leave the device may not. It stays; report it as a defect.
 * `LinkError`: the network refused. Wait and retry with backoff.
+* `ChildFailedError`: a child process of ours did not do its work. Whoever started it decides what that means.
 
 Rules: no module raises a bare `Exception`; every message says what is wrong, where, and what to do.
 """
@@ -75,6 +76,15 @@ class EgressError(EdgeAgentError):
 
 class LinkError(EdgeAgentError):
     """A network peer could not be reached or ended the conversation."""
+
+
+class ChildFailedError(EdgeAgentError):
+    """A child process ended without a result. `reason` is `killed`, `timeout`, `memory`, `stopped` or `nonsense`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
 
 
 class TryLaterError(LinkError):

@@ -1,0 +1,404 @@
+"""The update machine: a pure table of stages and events over one frozen record. Whoever owns the record saves it, then acts.
+
+    idle -> fetching -> verified -> staged -> probing -> trial -> idle, with an outcome on the way out:
+    committed | refused | rolled-back | cancelled
+
+What is done in a stage follows from the stage alone: fetching looks and fetches, verified installs, staged begins to probe,
+probing probes, trial soaks in the running agent. So a device that was cut off goes on from the record, whatever it was doing.
+
+Rules:
+* Pure: `after(record, event)` gives the next record, which is saved before anything is done about it. An event that does not
+  fit the stage changes nothing: it is late, and not an error.
+* What is active changes in three places only: a trial that soaked, a rollback that was ordered, a release found rotten.
+* A try is counted before it is made, so that one which takes the device down with it is counted too.
+* A counter that failed, and any below it, is not taken again before a higher one comes or a person says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from edge_agent.update.floor import Floor
+
+Stage: TypeAlias = Literal["idle", "fetching", "verified", "staged", "probing", "trial"]
+Result: TypeAlias = Literal["committed", "refused", "rolled-back", "cancelled"]
+
+MAX_TRIES: Final = 3
+"""Probes, and starts of the agent in a trial, that may end without a result before the release is given up."""
+MAX_OUTCOMES: Final = 16
+MAX_ROTTEN: Final = 4
+MAX_REASON_CHARACTERS: Final = 500
+
+
+class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release by name, and by the digest of its manifest, which decides."""
+
+    release: str
+    counter: int
+    manifest_sha256: str
+
+
+class Candidate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release on its way in."""
+
+    held: Held
+    source: str
+    """The name of the source that offered it."""
+    ticket: str = ""
+    """What the source calls this offer: a file's name, the number of a deployment."""
+    began_s: float = 0.0
+    attempts: int = 0
+    """Fetches that ended before all was there."""
+
+
+class Ended(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one candidate, or one rollback, ended."""
+
+    held: Held
+    result: Result
+    reason: str
+    at_s: float
+    source: str = ""
+    ticket: str = ""
+    told: bool = False
+    """Whether it stands in the journal's outbox, from where it reaches the broker."""
+    reported: bool = False
+    """Whether the source was told, where it wants to be."""
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that the device knows of its releases. The newest that is on the disk is the truth."""
+
+    generation: int = 0
+    """Grows by one with every save."""
+    stage: Stage = "idle"
+    active: Held | None = None
+    """None: the factory release."""
+    previous: Held | None = None
+    """What a rollback goes to; None: the factory release."""
+    candidate: Candidate | None = None
+    tries_left: int = 0
+    reason: str = ""
+    """Why the stage stands as it does, or what went wrong last, in words."""
+    changed_s: float = 0.0
+    committed_counter: int = -1
+    """The highest that was ever committed."""
+    refused_counter: int = -1
+    """The highest that failed, was cancelled or rolled back."""
+    rotten: tuple[str, ...] = ()
+    """The digests of manifests whose releases were found damaged on the disk: they may come again."""
+    floor: Floor = Floor()
+    time_s: float = 0.0
+    """The latest time that is known to have been, in seconds since 1970."""
+    ended: tuple[Ended, ...] = ()
+    """Oldest first."""
+    day: int = 0
+    """The day, counted from 1970 by the device's clock, that `day_bytes` and `day_looks` are of."""
+    day_bytes: int = 0
+    day_looks: int = 0
+
+
+class Found(Struct, frozen=True):
+    """A place offers a release that is wanted (`why_not` was asked)."""
+
+    candidate: Candidate
+
+
+class Broke(Struct, frozen=True):
+    """Fetching ended before all was there; it goes on later."""
+
+    reason: str
+
+
+class Fetched(Struct, frozen=True):
+    """Every blob stands verified in the store."""
+
+
+class Installed(Struct, frozen=True):
+    """The release's folder stands whole."""
+
+
+class Begins(Struct, frozen=True):
+    """A probe, or a start of the agent with the candidate, is about to be made."""
+
+
+class Passed(Struct, frozen=True):
+    """The probe found nothing wrong."""
+
+
+class Failed(Struct, frozen=True):
+    """The release is at fault: it cannot be installed, failed the probe, or misbehaved in its trial."""
+
+    reason: str
+
+
+class Soaked(Struct, frozen=True):
+    """The trial lasted as long as it had to."""
+
+
+class Cancelled(Struct, frozen=True):
+    """A person, or the source, does not want the candidate any more."""
+
+    reason: str
+
+
+class RollBack(Struct, frozen=True):
+    """A person wants the release before this one."""
+
+    reason: str
+
+
+class Rotten(Struct, frozen=True):
+    """The active release cannot be opened: its files were damaged since."""
+
+    reason: str
+
+
+class Told(Struct, frozen=True):
+    """Everything that ended stands in the outbox."""
+
+
+class Reported(Struct, frozen=True):
+    """The source was told how the deployment `ticket` ended."""
+
+    source: str
+    ticket: str
+
+
+class Again(Struct, frozen=True):
+    """A person wants what failed to be tried once more."""
+
+
+Event: TypeAlias = (
+    Found
+    | Broke
+    | Fetched
+    | Installed
+    | Begins
+    | Passed
+    | Failed
+    | Soaked
+    | Cancelled
+    | RollBack
+    | Rotten
+    | Told
+    | Reported
+    | Again
+)
+
+
+def after(record: Record, event: Event, now_s: float) -> Record:
+    """The record after `event`, which came at `now_s` by the device's clock. The same one where the event does not fit."""
+    step = _TABLE.get((record.stage, type(event)))
+    if step is None:
+        return record
+    stepped = step(record, event, now_s)
+    return record if stepped == record else replace(stepped, changed_s=now_s)
+
+
+def why_not(record: Record, offered: Held) -> str:
+    """Why a release that is offered is not taken, in words; empty where it is wanted."""
+    running = record.active
+    if running is not None and offered.manifest_sha256 == running.manifest_sha256:
+        return "it runs already"
+    if offered.counter <= record.refused_counter:
+        failed = f"counter {offered.counter} is not above {record.refused_counter}, which failed here"
+        return f"{failed} (`update check --again` forgets that)"
+    if offered.counter <= record.committed_counter and offered.manifest_sha256 not in record.rotten:
+        return f"counter {offered.counter} is not above {record.committed_counter}, which ran here"
+    return ""
+
+
+def needed(record: Record) -> frozenset[str]:
+    """The digests of the manifests whose releases must stay in the store."""
+    candidate = None if record.candidate is None else record.candidate.held
+    return frozenset(held.manifest_sha256 for held in (record.active, record.previous, candidate) if held is not None)
+
+
+def speaks(record: Record) -> Held | None:
+    """The release that is to run now: the candidate in its trial, else the active one; None for the factory release."""
+    if record.stage == "trial" and record.candidate is not None:
+        return record.candidate.held
+    return record.active
+
+
+def _found(record: Record, event: Found, now_s: float) -> Record:
+    candidate = replace(event.candidate, began_s=now_s)
+    old = record.candidate
+    if old is not None and old.held.manifest_sha256 == candidate.held.manifest_sha256:
+        return replace(record, candidate=replace(old, source=candidate.source, ticket=candidate.ticket))
+    if old is not None and old.held.counter >= candidate.held.counter:
+        return record
+    if old is not None:
+        record = _ends(record, "cancelled", f"{candidate.held.release} came, which is newer", now_s, taken_again=True)
+    return replace(record, stage="fetching", candidate=candidate, reason="")
+
+
+def _broke(record: Record, event: Broke, now_s: float) -> Record:
+    if record.candidate is None:
+        return record
+    again = replace(record.candidate, attempts=record.candidate.attempts + 1)
+    return replace(record, candidate=again, reason=_short(event.reason))
+
+
+def _fetched(record: Record, event: Fetched, now_s: float) -> Record:
+    return replace(record, stage="verified", reason="")
+
+
+def _installed(record: Record, event: Installed, now_s: float) -> Record:
+    return replace(record, stage="staged", tries_left=MAX_TRIES, reason="")
+
+
+def _begins_probe(record: Record, event: Begins, now_s: float) -> Record:
+    if record.tries_left <= 0:
+        return _ends(record, "refused", f"the device went down {MAX_TRIES} times while it was probed", now_s)
+    return replace(record, stage="probing", tries_left=record.tries_left - 1)
+
+
+def _passed(record: Record, event: Passed, now_s: float) -> Record:
+    return replace(record, stage="trial", tries_left=MAX_TRIES, reason="")
+
+
+def _begins_trial(record: Record, event: Begins, now_s: float) -> Record:
+    if record.tries_left <= 0:
+        return _ends(record, "rolled-back", f"the agent went down {MAX_TRIES} times with it", now_s)
+    return replace(record, tries_left=record.tries_left - 1)
+
+
+def _failed(record: Record, event: Failed, now_s: float) -> Record:
+    return _ends(record, "rolled-back" if record.stage == "trial" else "refused", event.reason, now_s)
+
+
+def _soaked(record: Record, event: Soaked, now_s: float) -> Record:
+    candidate = record.candidate
+    if candidate is None:
+        return replace(record, stage="idle")
+    ran = record.active
+    ended = _ends(record, "committed", "", now_s)
+    return replace(
+        ended,
+        active=candidate.held,
+        # What rotted, or is the same release installed again, is nothing to go back to.
+        previous=record.previous if ran is not None and ran.manifest_sha256 == candidate.held.manifest_sha256 else ran,
+        committed_counter=max(record.committed_counter, candidate.held.counter),
+        refused_counter=record.refused_counter,
+        rotten=(),
+    )
+
+
+def _cancelled(record: Record, event: Cancelled, now_s: float) -> Record:
+    return _ends(record, "cancelled", event.reason, now_s)
+
+
+def _rolled_back(record: Record, event: RollBack, now_s: float) -> Record:
+    if record.active is None:
+        return record
+    return _leaves(record, record.active, event.reason, now_s, taken_again=False)
+
+
+def _rotten(record: Record, event: Rotten, now_s: float) -> Record:
+    if record.active is None:
+        return record
+    left = _leaves(record, record.active, event.reason, now_s, taken_again=True)
+    return replace(left, rotten=(*record.rotten, record.active.manifest_sha256)[-MAX_ROTTEN:])
+
+
+def _told(record: Record, event: Told, now_s: float) -> Record:
+    return replace(record, ended=tuple(replace(ended, told=True) for ended in record.ended))
+
+
+def _reported(record: Record, event: Reported, now_s: float) -> Record:
+    of = (event.source, event.ticket)
+    return replace(record, ended=tuple(replace(e, reported=True) if (e.source, e.ticket) == of else e for e in record.ended))
+
+
+def _again(record: Record, event: Again, now_s: float) -> Record:
+    # That no older state of the repository comes back is the trust's business, not the counters'.
+    ran = -1 if record.active is None else record.active.counter
+    return replace(record, refused_counter=-1, committed_counter=ran)
+
+
+def _ends(record: Record, result: Result, reason: str, now_s: float, *, taken_again: bool = False) -> Record:
+    """The candidate goes, with `result`; unless it may be taken again, its counter counts as one that failed."""
+    candidate = record.candidate
+    if candidate is None:
+        return replace(record, stage="idle", tries_left=0)
+    ended = Ended(
+        held=candidate.held,
+        result=result,
+        reason=_short(reason),
+        at_s=now_s,
+        source=candidate.source,
+        ticket=candidate.ticket,
+    )
+    refused = record.refused_counter if taken_again else max(record.refused_counter, candidate.held.counter)
+    return replace(
+        record,
+        stage="idle",
+        candidate=None,
+        tries_left=0,
+        reason=_short(reason),
+        refused_counter=refused,
+        ended=_with(record, ended),
+    )
+
+
+def _leaves(record: Record, left: Held, reason: str, now_s: float, *, taken_again: bool) -> Record:
+    """What is active gives way to what was before it."""
+    ended = Ended(held=left, result="rolled-back", reason=_short(reason), at_s=now_s)
+    refused = record.refused_counter if taken_again else max(record.refused_counter, left.counter)
+    return replace(
+        record,
+        active=record.previous,
+        previous=None,
+        reason=_short(reason),
+        refused_counter=refused,
+        ended=_with(record, ended),
+    )
+
+
+def _with(record: Record, ended: Ended) -> tuple[Ended, ...]:
+    """The last ones with `ended`; what was not told yet goes last."""
+    kept = [*record.ended, ended]
+    while len(kept) > MAX_OUTCOMES:
+        kept.remove(next((each for each in kept[:-1] if each.told), kept[0]))
+    return tuple(kept)
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON_CHARACTERS else f"{reason[: MAX_REASON_CHARACTERS - 3]}..."
+
+
+_Step: TypeAlias = Callable[[Record, Any, float], Record]  # the one event that its key names
+
+_TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
+    ("idle", Found): _found,
+    ("idle", RollBack): _rolled_back,
+    ("fetching", Found): _found,
+    ("fetching", Broke): _broke,
+    ("fetching", Fetched): _fetched,
+    ("fetching", Failed): _failed,
+    ("fetching", Cancelled): _cancelled,
+    ("verified", Installed): _installed,
+    ("verified", Broke): _broke,
+    ("verified", Failed): _failed,
+    ("verified", Cancelled): _cancelled,
+    ("staged", Begins): _begins_probe,
+    ("staged", Cancelled): _cancelled,
+    ("probing", Begins): _begins_probe,
+    ("probing", Passed): _passed,
+    ("probing", Failed): _failed,
+    ("probing", Cancelled): _cancelled,
+    ("trial", Begins): _begins_trial,
+    ("trial", Soaked): _soaked,
+    ("trial", Failed): _failed,
+    ("trial", Cancelled): _cancelled,
+    **{(stage, Rotten): _rotten for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+    **{(stage, Told): _told for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+    **{(stage, Reported): _reported for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+    **{(stage, Again): _again for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+}
