@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from edge_agent.config.endpoint import is_loopback
 from edge_agent.config.naming import merges_topics, template_problem
 from edge_agent.config.outside import look_at_escalation, tls_findings, zone_problem
+from edge_agent.config.releases import look_at_update
 from edge_agent.config.settings import JsonRoute, MqttSettings, Route, Settings
 from edge_agent.config.shape import nearest
 from edge_agent.config.topics import covers, filter_levels, filter_problem, overlaps
@@ -41,11 +42,11 @@ class Meaning:
             if settings.mqtt.protocol == "3.1.1" and filter_levels(route.topic) != tuple(route.topic.split("/")):
                 self._problem(f"routes[{index}].topic", "is a shared subscription, which MQTT 3.1.1 does not have")
         self._shadows(routes)
-        outside = look_at_escalation(settings, routes)
-        for key, text in outside.problems:
-            self._problem(key, text)
-        for key, text in outside.warnings:
-            self._warning(key, text)
+        for found in (look_at_escalation(settings, routes), look_at_update(settings.update)):
+            for key, text in found.problems:
+                self._problem(key, text)
+            for key, text in found.warnings:
+                self._warning(key, text)
         if not settings.routes and not routes:
             self.warnings.append(Problem(self._where("routes"), "routes", "there are none, so nothing is listened to"))
 

@@ -253,6 +253,58 @@ class TelemetrySettings(Section, frozen=True, kw_only=True):
     period_s: Annotated[float, Meta(ge=60)] = 86_400.0
 
 
+class RepositorySettings(Section, frozen=True, kw_only=True):
+    """A repository of releases, looked at now and then: a folder that any web server serves, or one of this machine."""
+
+    url: Annotated[str, Meta(max_length=2_000)] = ""
+    """Base URL, such as https://releases.example/edge; or file:///srv/releases. Empty: none."""
+    allow_http: bool = False
+    """What comes is verified either way; without TLS others see what is fetched, and can withhold it."""
+    tls: TlsSettings | None = None
+    poll_s: Annotated[float, Meta(ge=60)] = 3_600.0
+
+
+class HawkbitSettings(Section, frozen=True, kw_only=True):
+    """An Eclipse hawkBit server that hands out bundles (Direct Device Integration API)."""
+
+    url: Annotated[str, Meta(max_length=2_000)] = ""
+    """Such as https://hawkbit.example; empty: none."""
+    tenant: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")] = "DEFAULT"
+    controller_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.:-]{0,256}$")] = ""
+    """Empty: the gateway's id."""
+    token_file: str = ""
+    token_kind: Literal["target", "gateway"] = "target"
+    allow_http: bool = False
+    tls: TlsSettings | None = None
+    poll_min_s: Annotated[float, Meta(ge=5)] = 60.0
+    """Whatever the server says, it is not asked more often."""
+
+
+class UpdateSettings(Section, frozen=True, kw_only=True):
+    """Where releases come from and how they are tried. Without a `group` there are no updates."""
+
+    group: Annotated[str, Meta(pattern="^([a-z0-9][a-z0-9-]{0,40})?$", description="lower-case letters, digits and -")] = ""
+    root_file: str = ""
+    """The factory root: the fleet's first `root.json`. Everything is believed by way of it."""
+    repository: RepositorySettings = field(default_factory=RepositorySettings)
+    inbox: str = ""
+    """A folder in which bundles are looked for, such as a USB stick's. Empty: `update/inbox` in the state folder."""
+    hawkbit: HawkbitSettings = field(default_factory=HawkbitSettings)
+    key_file: str = ""
+    """This device's private key, where releases are encrypted."""
+    decrypt_folder: str = ""
+    """A folder in memory (tmpfs) for decrypted files. Empty: they stand in the agent's memory only."""
+    soak_s: Annotated[float, Meta(ge=1, le=604_800)] = 600.0
+    """How long a release is tried in the running agent before it counts as good."""
+    looks_per_day: Annotated[int, Meta(ge=1)] = 200
+    bytes_per_day: Annotated[int, Meta(ge=0)] = 2 << 30
+    """Fetched for releases in a day; 0: no limit."""
+    min_free_bytes: Annotated[int, Meta(ge=0)] = 64 << 20
+    """What a release leaves free on the file system."""
+    chunk_timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
+    """A source that takes longer for one chunk, a mebibyte as a rule, is left alone for a while."""
+
+
 class GatewaySettings(Section, frozen=True, kw_only=True):
     """Who this gateway is."""
 
@@ -275,6 +327,7 @@ class Settings(Section, frozen=True, kw_only=True):
     writer: WriterSettings = field(default_factory=WriterSettings)
     escalation: EscalationSettings = field(default_factory=EscalationSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
     state_dir: str = "/var/lib/edge-agent"
     runtime_dir: str = "/run/edge-agent"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
