@@ -30,7 +30,7 @@ from edge_agent.escalate.key import egress_key
 from edge_agent.escalate.table import Needs
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import JOURNAL_NAME, Journal
-from edge_agent.messages import Health, Topics, drops_message, status_message
+from edge_agent.messages import Health, Topics, UpdateState, drops_message, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener, SpeakingRelease
@@ -39,7 +39,7 @@ from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import Engines, ExplainWorker
 from edge_agent.workers.fates import drop_all
-from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker
+from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker, Speaking
 from edge_agent.workers.host import boot_id
 from edge_agent.workers.loop import Loop, Worker
 from edge_agent.workers.outside import opener
@@ -332,11 +332,12 @@ def _engines(settings: Settings, release: OpenRelease | None, journal: Journal) 
 
 
 def _about(settings: Settings, topics: Topics, release: str, opened: OpenRelease | None, clock: Clock) -> About:
+    certificate = opened.certified if opened is not None and settings.writer.enabled else ""
     path, is_runtime = choose_path(settings.runtime_dir, settings.state_dir, settings.gateway.id)
     return About(
         topics=topics,
-        release=release,
-        certificate=opened.certified if opened is not None and settings.writer.enabled else "",
+        speaking=lambda: Speaking(release=release, certificate=certificate),
+        update=lambda: UpdateState(gateway=settings.gateway.id, release=release),
         boot_id=boot_id(),
         started_s=clock.now_s(),
         config=effective(settings),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from edge_agent.messages.documents import (
     Health,
-    UpdateState,
     anomaly_document,
     drops_document,
     encode,
@@ -22,7 +21,6 @@ from edge_agent.messages.documents import (
     health_document,
     incident_document,
     summary_document,
-    update_document,
 )
 from edge_agent.messages.incident_file import MAX_FILE_ANOMALIES, MAX_FILE_BYTES, parse_incident
 from edge_agent.messages.outgoing import (
@@ -32,6 +30,7 @@ from edge_agent.messages.outgoing import (
     health_message,
     incident_messages,
     info_message,
+    outcome_message,
     response_message,
     status_message,
     summary_messages,
@@ -47,6 +46,7 @@ from edge_agent.messages.requests import (
 )
 from edge_agent.messages.times import format_time, parse_time
 from edge_agent.messages.topics import Topics, escape_stream, unescape_stream
+from edge_agent.messages.updates import UpdateOutcome, UpdateState, outcome_document, update_document
 
 __all__ = [
     "MAX_FILE_ANOMALIES",
@@ -56,6 +56,7 @@ __all__ = [
     "Health",
     "RequestBody",
     "Topics",
+    "UpdateOutcome",
     "UpdateState",
     "anomaly_document",
     "anomaly_message",
@@ -73,6 +74,8 @@ __all__ = [
     "incident_document",
     "incident_messages",
     "info_message",
+    "outcome_document",
+    "outcome_message",
     "parse_answer_request",
     "parse_close",
     "parse_incident",

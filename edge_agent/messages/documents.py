@@ -56,18 +56,6 @@ class Health(Struct, frozen=True, kw_only=True):
     """Why the release's certificate does not hold on this machine, in words; empty where it does. No problem: see ADR 6."""
 
 
-class UpdateState(Struct, frozen=True, kw_only=True):
-    """Where the update of releases stands. `reason` says why it stands there, empty when there is nothing to say."""
-
-    state: str = "idle"
-    release: str
-    """The release that runs."""
-    candidate: str = ""
-    """The release that is being fetched, probed or tried; empty for none."""
-    reason: str = ""
-    changed_s: float | None = None
-
-
 def encode(document: object) -> bytes:
     """A document as UTF-8 JSON without spaces. The same document gives the same bytes."""
     try:
@@ -217,15 +205,4 @@ def health_document(health: Health) -> Document:
         "drops": dict(sorted(health.drops.items())),
         "counts": dict(sorted(health.counts.items())),
         "heads": dict(sorted(health.heads.items())),
-    }
-
-
-def update_document(update: UpdateState) -> Document:
-    """The state of the update machine as on `update`."""
-    return {
-        "state": update.state,
-        "release": update.release,
-        "candidate": update.candidate or None,
-        "reason": update.reason or None,
-        "changed": None if update.changed_s is None else format_time(update.changed_s),
     }

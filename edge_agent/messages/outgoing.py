@@ -12,7 +12,6 @@ from typing import Literal, TypeAlias
 
 from edge_agent.messages.documents import (
     Health,
-    UpdateState,
     anomaly_document,
     drops_document,
     encode,
@@ -20,9 +19,9 @@ from edge_agent.messages.documents import (
     health_document,
     incident_document,
     summary_document,
-    update_document,
 )
 from edge_agent.messages.topics import Topics
+from edge_agent.messages.updates import UpdateOutcome, UpdateState, outcome_document, update_document
 from edge_agent.values import Anomaly, Drop, Escalation, Incident, Message, Summary
 
 Status: TypeAlias = Literal["online", "stopped", "offline"]
@@ -48,6 +47,12 @@ def info_message(topics: Topics, config: object, schema: object) -> Message:
 def update_message(topics: Topics, update: UpdateState) -> Message:
     """The state of the update machine, retained."""
     return _newest(topics.update, encode(update_document(update)), _USUAL)
+
+
+def outcome_message(topics: Topics, outcome: UpdateOutcome) -> Message:
+    """How an update ended; kept until it is delivered."""
+    document = outcome_document(topics.gateway, outcome)
+    return Message(topic=topics.update_outcome, payload=encode(document), priority=_REPORT)
 
 
 def anomaly_message(topics: Topics, anomaly: Anomaly) -> Message:

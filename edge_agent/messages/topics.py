@@ -64,6 +64,11 @@ class Topics(Struct, frozen=True):
         return f"{self.base}/update"
 
     @property
+    def update_outcome(self) -> str:
+        """How each update ended, once."""
+        return f"{self.base}/update/outcome"
+
+    @property
     def question(self) -> str:
         """Where questions to a stronger model are published, unless another topic is configured for them."""
         return f"{self.base}/question"

@@ -2,13 +2,15 @@
 
 Rules: health is told, not kept: it is published directly, never through the journal, because an old word about how the
 agent was helps nobody and would wear the disk. It is published at once when a condition begins or ends, else every
-`PERIOD_S`, and by the link on every connect (`retained`). The state of updates is `idle`: no source of releases is built in.
+`PERIOD_S`, and by the link on every connect (`retained`); the state of updates when it changes, but no more often than every
+`UPDATE_S`, because a download changes it all the time.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -37,6 +39,7 @@ from edge_agent.workers.host import clock_synced, process_start
 from edge_agent.workers.status_file import AgentStatus, remove_status, write_status
 
 PERIOD_S = 10.0
+UPDATE_S = 2.0
 LOGS: Final[tuple[LogName, ...]] = ("audit", "egress")
 SELDOM_S = 300.0
 """Period of the status file where it stands on a disk."""
@@ -54,13 +57,20 @@ class Link(Publisher, Protocol):
         """A copy of all counters."""
 
 
-class About(Struct, frozen=True, kw_only=True):
-    """What does not change while the agent runs."""
+class Speaking(Struct, frozen=True, kw_only=True):
+    """The release that speaks now."""
 
-    topics: Topics
     release: str
     certificate: str = ""
-    """Why the release's certificate does not hold here; empty where it does."""
+    """Why its certificate does not hold here; empty where it does."""
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What does not change while the agent runs, and whom to ask for what does."""
+
+    topics: Topics
+    speaking: Callable[[], Speaking]
+    update: Callable[[], UpdateState]
     boot_id: str
     started_s: float
     config: object
@@ -86,19 +96,20 @@ class HealthWorker:
         self._clock = clock
         self._pause = threading.Event()
         self._began_s = clock.monotonic_s()
-        self._lasting = (
-            info_message(about.topics, about.config, about.schema),
-            update_message(about.topics, UpdateState(release=about.release, reason="no source of releases is configured")),
-        )
+        self._info = info_message(about.topics, about.config, about.schema)
         self._dropped_before = {drop.reason: drop.count for drop in journal.drops()}
         self._latest = health_message(about.topics, self.health())
         self._told: tuple[str, ...] = ()
+        self._update = about.update()
+        self._update_s = clock.monotonic_s() - UPDATE_S
         self._published_s = clock.monotonic_s() - PERIOD_S
         self._written_s = clock.monotonic_s() - SELDOM_S
 
     def retained(self) -> tuple[Message, ...]:
         """What the link publishes on every connect; any thread."""
-        return (status_message(self._about.topics, "online"), self._latest, *self._lasting)
+        topics = self._about.topics
+        update = update_message(topics, self._about.update())
+        return (status_message(topics, "online"), self._latest, self._info, update)
 
     def health(self) -> Health:
         """How the agent is now; any thread. A journal that cannot be read is a problem among others.
@@ -106,6 +117,7 @@ class HealthWorker:
         Whether there is a connection is left out: whoever hears this over MQTT knows that there is one.
         """
         about, metrics, counters = self._about, self._metrics, self._link.counters
+        speaking = about.speaking()
         problems = [*metrics.conditions.current(), *_refused(counters)]
         if self._journal.damaged:
             problems.append("journal: the file was found damaged while in use; a restart of the agent repairs it")
@@ -129,8 +141,8 @@ class HealthWorker:
             problems.append(f"journal: {error}")
         return Health(
             version=edge_agent.__version__,
-            release=about.release,
-            certificate=about.certificate,
+            release=speaking.release,
+            certificate=speaking.certificate,
             boot_id=about.boot_id,
             started_s=about.started_s,
             time_s=self._clock.now_s(),
@@ -147,6 +159,7 @@ class HealthWorker:
     def step(self, timeout_s: float) -> bool:
         """Publish the health when it is due or its problems changed; write the status file when that is due."""
         now_s = self._clock.monotonic_s()
+        self._tell_update(now_s)
         connection = () if self._link.connected else ("mqtt: not connected to the broker",)
         problems = (*connection, *self._metrics.conditions.current(), *_refused(self._link.counters))
         if problems == self._told and now_s - self._published_s < PERIOD_S:
@@ -161,6 +174,15 @@ class HealthWorker:
             self._written_s = now_s
             self._write(replace(health, problems=(*connection, *health.problems)))
         return True
+
+    def _tell_update(self, now_s: float) -> None:
+        """Publish the state of updates if it changed since it was published, and not just now."""
+        if now_s - self._update_s < UPDATE_S:
+            return
+        update = self._about.update()
+        if update != self._update:
+            self._update, self._update_s = update, now_s
+            self._link.publish(update_message(self._about.topics, update))
 
     def finish(self) -> None:
         """Take the status file away: this agent runs no more."""

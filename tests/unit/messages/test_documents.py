@@ -7,7 +7,6 @@ import json
 from msgspec.structs import replace
 
 from edge_agent.messages.documents import (
-    UpdateState,
     anomaly_document,
     drops_document,
     encode,
@@ -17,7 +16,6 @@ from edge_agent.messages.documents import (
     health_document,
     incident_document,
     summary_document,
-    update_document,
 )
 from edge_agent.values import Drop
 from tests.unit.messages.values import ANOMALY, ESCALATION, HEALTH, INCIDENT, SUMMARY
@@ -104,16 +102,6 @@ def test_a_certificate_of_another_machine_is_told_and_is_no_problem() -> None:
     document = health_document(replace(HEALTH, certificate="measured elsewhere"))
     assert (document["certificate"], document["status"]) == ("measured elsewhere", "ok")
     assert health_document(HEALTH)["certificate"] == ""
-
-
-def test_an_update_that_is_idle_has_nothing_to_say() -> None:
-    assert update_document(UpdateState(release="factory-1")) == {
-        "state": "idle",
-        "release": "factory-1",
-        "candidate": None,
-        "reason": None,
-        "changed": None,
-    }
 
 
 def test_a_name_that_is_no_utf_8_is_still_published() -> None:

@@ -7,7 +7,6 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from edge_agent.messages.documents import UpdateState
 from edge_agent.messages.outgoing import (
     Status,
     anomaly_message,
@@ -16,12 +15,14 @@ from edge_agent.messages.outgoing import (
     health_message,
     incident_messages,
     info_message,
+    outcome_message,
     response_message,
     status_message,
     summary_messages,
     update_message,
 )
 from edge_agent.messages.topics import Topics
+from edge_agent.messages.updates import UpdateOutcome, UpdateState
 from edge_agent.values import Drop
 from tests.unit.messages.values import ANOMALY, AT_S, ESCALATION, HEALTH, INCIDENT, SUMMARY
 
@@ -38,7 +39,7 @@ def test_what_tells_only_the_newest_state_is_retained_and_may_be_superseded() ->
     for message, topic in (
         (health_message(TOPICS, HEALTH), "health"),
         (info_message(TOPICS, {"gateway": {"id": "gw-1"}}, {"type": "object"}), "info"),
-        (update_message(TOPICS, UpdateState(release="factory-1")), "update"),
+        (update_message(TOPICS, UpdateState(gateway="gateway-1", release="factory-1")), "update"),
     ):
         assert (message.topic, message.qos, message.retain, message.supersedes) == (f"edge/gw-1/{topic}", 1, True, True)
         assert isinstance(json.loads(message.payload), dict)
@@ -68,6 +69,14 @@ def test_a_summary_is_the_latest_and_its_incidents_own() -> None:
 def test_a_late_answer_does_not_pass_for_the_latest_summary() -> None:
     (own,) = summary_messages(TOPICS, SUMMARY, is_latest=False)
     assert (own.topic, own.retain) == (f"edge/gw-1/summary/{INCIDENT.id}", False)
+
+
+def test_how_an_update_ended_is_told_once_and_kept_longer_than_most() -> None:
+    outcome = UpdateOutcome(release="r", counter=1, manifest_sha256="00", outcome="committed", reason="", at_s=AT_S)
+    message = outcome_message(TOPICS, outcome)
+    assert (message.topic, message.retain, message.supersedes) == ("edge/gw-1/update/outcome", False, False)
+    assert message.priority > incident_messages(TOPICS, INCIDENT)[0].priority
+    assert json.loads(message.payload)["gateway"] == "gw-1"
 
 
 def test_an_escalation_is_told_on_its_incidents_topic() -> None:

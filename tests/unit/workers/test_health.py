@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from edge_agent.journal import Journal
+from edge_agent.messages import UpdateState
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import LinkCounters
-from edge_agent.workers.health import PERIOD_S, About, HealthWorker
+from edge_agent.workers.health import PERIOD_S, UPDATE_S, About, HealthWorker, Speaking
 from edge_agent.workers.status_file import read_status
 from tests.unit.workers.parts import TOPICS, MemoryLink, StepClock, open_journal
 from tests.writing import anomaly, incident
@@ -23,10 +24,12 @@ class Bench:
 
     def __init__(self, journal: Journal, folder: Path) -> None:
         self.journal, self.link, self.metrics, self.clock = journal, MemoryLink(), Metrics(), StepClock()
+        self.update = UpdateState(gateway="gw", release="test-1")
         self.path = folder / "status-gw.json"
         about = About(
             topics=TOPICS,
-            release="test-1",
+            speaking=lambda: Speaking(release="test-1"),
+            update=lambda: self.update,
             boot_id="boot",
             started_s=self.clock.s,
             config={"gateway": {"id": "gw"}},
@@ -64,6 +67,22 @@ def test_a_problem_is_told_at_once_and_so_is_its_end(bench: Bench) -> None:
     bench.worker.step(0.0)
     assert [health["status"] for health in bench.told()] == ["ok", "degraded", "ok"]
     assert bench.told()[1]["problems"] == ["writer: damaged"]
+
+
+def test_the_state_of_updates_is_published_when_it_changes_and_not_all_the_time(bench: Bench) -> None:
+    def told() -> list[str]:
+        return [json.loads(sent.payload)["candidate"] for sent in bench.link.sent if sent.topic == TOPICS.update]
+
+    bench.worker.step(0.0)
+    for number in range(3):
+        bench.update = UpdateState(gateway="gw", release="test-1", state="fetching", candidate=f"test-{number}")
+        bench.worker.step(0.0)
+    assert told() == ["test-0"]
+    bench.clock.s += UPDATE_S
+    bench.worker.step(0.0)
+    bench.worker.step(0.0)
+    assert told() == ["test-0", "test-2"]
+    assert json.loads(bench.worker.retained()[-1].payload)["state"] == "fetching"
 
 
 def test_figures_come_from_their_owners(bench: Bench) -> None:
