@@ -70,6 +70,14 @@ class TrustLostError(StorageError):
     """What was trusted of the repository of releases is gone from the disk; a person must decide to start anew."""
 
 
+class RecordLostError(StorageError):
+    """The record of releases is gone from the disk; the device goes on with the factory release and begins a new record."""
+
+
+class RecordOtherError(StorageError):
+    """The record of releases is of another version of the agent; it stays as it is, and nothing is updated."""
+
+
 class EgressError(EdgeAgentError):
     """Something was about to leave the device that its privacy schema does not allow; it did not leave."""
 

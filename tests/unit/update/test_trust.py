@@ -165,7 +165,7 @@ def test_a_disk_that_takes_nothing_names_nothing(trust: Trust, repository: Repos
     def full(path: object, data: bytes) -> None:
         raise StorageError("no space left")
 
-    monkeypatch.setattr("edge_agent.update.trusted.write_atomic", full)
+    monkeypatch.setattr("edge_agent.update.twice.write_atomic", full)
     with trust.session(Served(repository.files), URL, time.time()) as session:
         with pytest.raises(StorageError):
             session.target(NAME)

@@ -10,6 +10,7 @@ import pytest
 
 from edge_agent.errors import StorageError, TrustLostError
 from edge_agent.update import trusted as module
+from edge_agent.update import twice
 from edge_agent.update.floor import Floor, RoleFloor
 from edge_agent.update.trusted import COPIES, MARKER, Trusted, TrustedFile
 
@@ -67,7 +68,7 @@ def test_the_bad_copy_is_written_first(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / name).write_bytes(good[:-1])
         order: list[str] = []
         with monkeypatch.context() as patched:
-            patched.setattr(module, "write_atomic", lambda path, data, order=order: order.append(path.name))
+            patched.setattr(twice, "write_atomic", lambda path, data, order=order: order.append(path.name))
             TrustedFile(tmp_path).save(trusted(2))
         assert order[0] == name
         (tmp_path / name).write_bytes(good)
