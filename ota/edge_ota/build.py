@@ -1,33 +1,41 @@
 """Writes the manifest of a release folder: what its components are and what they were made to go with.
 
     edge-ota build FOLDER --id ID --counter N [--minimum-agent X.Y.Z] [--golden INCIDENTS.jsonl] [--bom LICENCE]
+                   [--max-rss-mib N] [--max-sentence-s N] [--chunk-kib N]
 
 Rules: no file may be of a format that runs code when it is loaded (`contents`); every file below the folder becomes a component,
-except the manifest; the manifest is written last and atomically; what was written is parsed by the device's own code first. A
-`certificate.json` in the folder becomes the release's certificate; it must be of this writer, tokenizer, lexicon and rule. With
-`--golden` the release writes its golden cases, with `--bom` its bill of materials is made; each is a component like another.
+except the manifest; a hidden file is an error, because nobody means to release it; a file larger than a chunk is described chunk
+by chunk, so that a gateway can verify what it fetches before it keeps it; the manifest is written last and atomically; what was
+written is parsed by the device's own code first. A `certificate.json` in the folder becomes the release's certificate; it must be
+of this writer, tokenizer, lexicon and rule. A `golden.json`, which `--golden` makes, becomes its golden cases. With `--bom` the
+bill of materials is made; it is a component like another.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.atomic import write_atomic
 from edge_agent.engines.writer import COMPUTE_TYPE
-from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.errors import EdgeAgentError, ReleaseError
 from edge_agent.prompt import PROMPT_VERSION
 from edge_agent.release.certificate import CERTIFICATE_NAME, STILL, Key, differs, parse_certificate, speaker_of
 from edge_agent.release.manifest import (
+    CHUNK_BYTES,
     FORMAT,
     MANIFEST_NAME,
+    MAX_CHUNK_BYTES,
     REQUIRED,
     Checks,
+    Component,
     Limits,
     Manifest,
-    describe,
+    Stored,
     encode_manifest,
     parse_manifest,
 )
@@ -35,24 +43,38 @@ from edge_agent.verify import VERIFIER_VERSION
 from edge_ota.bom import BOM_NAME, bill
 from edge_ota.contents import refuse_contents
 from edge_ota.golden import GOLDEN_NAME, golden_cases
+from edge_ota.signing import OperatorError
 
 DEFAULT_LIMITS = Limits(max_rss_bytes=400 << 20, max_sentence_s=20.0)
+MIN_CHUNK_KIB = 4
 
 
-def build_manifest(folder: Path, release_id: str, counter: int, minimum_agent: str) -> Manifest:
-    """Describe a folder's files. Raises ReleaseError if a required component is missing or the certificate is of another."""
+@dataclass(frozen=True)
+class Recipe:
+    """What is said of a release besides its files."""
+
+    id: str
+    counter: int
+    minimum_agent: str = "0.1.0"
+    limits: Limits = DEFAULT_LIMITS
+    chunk_bytes: int = CHUNK_BYTES
+
+
+def build_manifest(folder: Path, recipe: Recipe) -> Manifest:
+    """Describe a folder's files.
+
+    Raises OperatorError; ReleaseError if a component is missing, or the certificate is another's.
+    """
     files = _files(folder)
     missing = [name for name in REQUIRED if name not in files]
     if missing:
         raise ReleaseError(f"{folder}: lacks {', '.join(missing)}: train them first")
-    for name, data in files.items():
-        refuse_contents(name, data)
-    components = describe(files)
+    components = {name: describe_file(name, path, recipe.chunk_bytes) for name, path in files.items()}
     manifest = Manifest(
         format=FORMAT,
-        id=release_id,
-        counter=counter,
-        minimum_agent=minimum_agent,
+        id=recipe.id,
+        counter=recipe.counter,
+        minimum_agent=recipe.minimum_agent,
         components=components,
         checks=Checks(
             prompt_version=PROMPT_VERSION,
@@ -60,21 +82,42 @@ def build_manifest(folder: Path, release_id: str, counter: int, minimum_agent: s
             tokenizer_sha256=components["tokenizer.json"].sha256,
             classifier_sha256=components["classifier.tflite"].sha256,
         ),
-        limits=DEFAULT_LIMITS,
+        limits=recipe.limits,
         certificate=CERTIFICATE_NAME if CERTIFICATE_NAME in files else None,
+        golden=GOLDEN_NAME if GOLDEN_NAME in files else None,
     )
     if manifest.certificate is not None:
-        _check_certificate(files[CERTIFICATE_NAME], manifest, folder)
+        _check_certificate(files[CERTIFICATE_NAME].read_bytes(), manifest, folder)
     return manifest
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    """What a release of this folder is made of, by path."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME
-    }
+def describe_file(name: str, path: Path, chunk_bytes: int) -> Component:
+    """A component, with its chunks where it is larger than one. Raises OperatorError, ReleaseError for a format not released."""
+    whole, length, chunks = hashlib.sha256(), 0, []
+    try:
+        with path.open("rb") as file:
+            refuse_contents(name, file)
+            file.seek(0)
+            while chunk := file.read(chunk_bytes):
+                whole.update(chunk)
+                length += len(chunk)
+                chunks.append(hashlib.sha256(chunk).hexdigest())
+    except OSError as error:
+        raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
+    digest = whole.hexdigest()
+    if len(chunks) <= 1:
+        return Component(sha256=digest, size_bytes=length)
+    stored = Stored(sha256=digest, size_bytes=length, chunk_bytes=chunk_bytes, chunks=tuple(chunks))
+    return Component(sha256=digest, size_bytes=length, stored=stored)
+
+
+def _files(folder: Path) -> Mapping[str, Path]:
+    """What a release of this folder is made of, by path. Raises OperatorError for a hidden file."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    found.pop(MANIFEST_NAME, None)
+    if hidden := [name for name in found if any(part.startswith(".") for part in name.split("/"))]:
+        raise OperatorError(f"{folder / hidden[0]}: hidden, and every file of the folder is released: remove it")
+    return found
 
 
 def _check_certificate(data: bytes, manifest: Manifest, folder: Path) -> None:
@@ -88,23 +131,28 @@ def _check_certificate(data: bytes, manifest: Manifest, folder: Path) -> None:
         raise ReleaseError(f"{folder / CERTIFICATE_NAME}: {why.removesuffix(f'; {STILL}')}: measure again or remove it")
 
 
-def _build(options: argparse.Namespace) -> None:
-    """Write the manifest and what is asked for; in between the folder is a whole release, without what is yet to come."""
-    folder: Path = options.folder
-    if options.golden is not None:
+def build(folder: Path, recipe: Recipe, golden: Path | None = None, licence: str | None = None) -> Manifest:
+    """Write the manifest and what is asked for; in between the folder is a whole release, without what is yet to come.
+
+    `golden` is a file of incidents, `licence` the SPDX id for the bill of materials. Raises OperatorError, ReleaseError.
+    """
+    if golden is not None:
         (folder / GOLDEN_NAME).unlink(missing_ok=True)
         (folder / BOM_NAME).unlink(missing_ok=True)
-        _write_manifest(options)
-        write_atomic(folder / GOLDEN_NAME, golden_cases(folder, options.golden), mode=0o644)
-    if options.bom is not None:
-        write_atomic(folder / BOM_NAME, bill(options.id, options.counter, _files(folder), options.bom), mode=0o644)
-    _write_manifest(options)
+        _write_manifest(folder, recipe)
+        write_atomic(folder / GOLDEN_NAME, golden_cases(folder, golden), mode=0o644)
+    if licence is not None:
+        (folder / BOM_NAME).unlink(missing_ok=True)
+        components = build_manifest(folder, recipe).components
+        write_atomic(folder / BOM_NAME, bill(recipe.id, recipe.counter, components, licence), mode=0o644)
+    return _write_manifest(folder, recipe)
 
 
-def _write_manifest(options: argparse.Namespace) -> None:
-    data = encode_manifest(build_manifest(options.folder, options.id, options.counter, options.minimum_agent))
-    parse_manifest(data, MANIFEST_NAME)
-    write_atomic(options.folder / MANIFEST_NAME, data, mode=0o644)
+def _write_manifest(folder: Path, recipe: Recipe) -> Manifest:
+    data = encode_manifest(build_manifest(folder, recipe))
+    manifest = parse_manifest(data, MANIFEST_NAME)
+    write_atomic(folder / MANIFEST_NAME, data, mode=0o644)
+    return manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,10 +164,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minimum-agent", default="0.1.0")
     parser.add_argument("--golden", type=Path, metavar="INCIDENTS.jsonl", help="incidents to write golden cases of, one a line")
     parser.add_argument("--bom", metavar="LICENCE", help="make the bill of materials; the SPDX id of the components' licence")
+    parser.add_argument("--max-rss-mib", type=int, default=400, help="memory that the agent may take with it (400)")
+    parser.add_argument("--max-sentence-s", type=float, default=20.0, help="seconds that one incident may take (20)")
+    parser.add_argument(
+        "--chunk-kib", type=int, default=CHUNK_BYTES >> 10, help="a larger component is described in chunks (1024)"
+    )
     options = parser.parse_args(argv)
+    if options.max_rss_mib < 1 or not 0 < options.max_sentence_s < float("inf"):
+        parser.error("--max-rss-mib and --max-sentence-s are above 0")
+    if not MIN_CHUNK_KIB <= options.chunk_kib <= MAX_CHUNK_BYTES >> 10:
+        parser.error(f"--chunk-kib is between {MIN_CHUNK_KIB} and {MAX_CHUNK_BYTES >> 10}")
+    limits = Limits(max_rss_bytes=options.max_rss_mib << 20, max_sentence_s=options.max_sentence_s)
+    recipe = Recipe(options.id, options.counter, options.minimum_agent, limits, options.chunk_kib << 10)
     try:
-        _build(options)
-    except (ReleaseError, StorageError) as error:
+        build(options.folder, recipe, options.golden, options.bom)
+    except EdgeAgentError as error:
         print(f"edge-ota build: {error}", file=sys.stderr)
         return 1
     print(f"{options.folder / MANIFEST_NAME}: release {options.id}, counter {options.counter}")

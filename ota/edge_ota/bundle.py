@@ -2,29 +2,55 @@
 
     edge-ota bundle REPO --group GROUP OUT.tar
 
-Rules: regular files only, no folders, links or devices; names sorted, times and owners 0, mode 0644. All metadata that a TUF
-client needs is in it (every root, the documents of all groups, since a client may look at each), and of the targets the group's.
-Everything is verified before it is packed, and by the device after. It expires with its timestamp.
+Rules: regular files only, each behind one USTAR header of 512 bytes, no extended ones; times and owners 0, mode 0644; metadata
+first, then the manifest, then the blobs, so that what decides comes before what is large. A file has its name of the repository,
+but for a blob, whose name would not fit: there it is `targets/blobs/<sha256>`. All metadata that a TUF client needs is in it
+(every root, the documents of all groups, since a client may look at each). Everything is verified while it is packed, and by
+the device after. It expires with its timestamp.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import hashlib
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from edge_agent.atomic import write_atomic
-from edge_ota.repository import METADATA, TIMESTAMP_NAME, Read, State, folder_reader, load_folder, stored, stored_name
+from edge_ota.files import Files, Folder, whole
+from edge_ota.repository import (
+    METADATA,
+    TARGETS,
+    TIMESTAMP_NAME,
+    State,
+    foreign,
+    load_folder,
+    release_of,
+    stored_name,
+)
 from edge_ota.roles import group_role
 from edge_ota.signing import OperatorError
 from edge_ota.task import parser, run
 
-MAX_MEMBERS = 10_000
+BLOCK_BYTES = 512
+END = bytes(2 * BLOCK_BYTES)
+_BLOBS = f"{TARGETS}/blobs/"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of a bundle."""
+
+    name: str
+    """In the bundle."""
+    source: str
+    """In the repository."""
+    size_bytes: int
+    sha256: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,59 +63,77 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _bundle(options: argparse.Namespace, _: Sequence[Signer], now: datetime) -> int:
-    state, read = load_folder(options.repository), folder_reader(options.repository)
-    if state.timestamp.signed.expires <= now:
-        raise OperatorError("the timestamp has expired, no gateway would take the bundle: refresh the repository first")
-    data = pack(members(state, read, options.group))
-    write_atomic(options.out, data, mode=0o644)
-    print(f"{options.out}: {len(data)} bytes, until {state.timestamp.signed.expires:%Y-%m-%d %H:%M} UTC")
+    state, files = load_folder(options.repository), Folder(options.repository)
+    for role, document in {**state.documents(), "snapshot": state.snapshot, "timestamp": state.timestamp}.items():
+        if document.signed.expires <= now:
+            raise OperatorError(f"{role} has expired, no gateway would take the bundle: refresh the repository first")
+    found = members(state, files, options.group)
+    with whole(options.out) as out:
+        for part in pack(found, files):
+            out.write(part)
+    size = sum(BLOCK_BYTES + _padded(member.size_bytes) for member in found) + len(END)
+    print(f"{options.out}: {size} bytes, until {state.timestamp.signed.expires:%Y-%m-%d %H:%M} UTC")
     return 0
 
 
-def members(state: State, read: Read, group: str) -> dict[str, bytes]:
-    """The files of a bundle by name. Raises OperatorError."""
+def members(state: State, files: Files, group: str) -> list[Member]:
+    """The files of a bundle in order. Raises OperatorError."""
     role = group_role(group)
     if role not in state.groups:
         raise OperatorError(f"no group {group!r} in this repository")
+    if release_of(files, role, state.groups[role]) is None:
+        raise OperatorError(f"group {group} has no release: publish one first")
+    if strange := foreign(role, state.groups[role].signed):
+        raise OperatorError(f"{role}: names {strange[0]}, which is not its own: publish the group anew")
     names = [f"{METADATA}/{root.signed.version}.root.json" for root in state.roots]
     names += [TIMESTAMP_NAME, f"{METADATA}/{state.snapshot.signed.version}.snapshot.json"]
     documents = {"targets": state.targets, **state.groups}
     names += [f"{METADATA}/{document.signed.version}.{name}.json" for name, document in documents.items()]
-    found: dict[str, bytes] = {}
+    found: list[Member] = []
     for name in names:
-        data = read(name)
+        data = files.read(name)
         if data is None:
             raise OperatorError(f"{name} is missing")
-        found[name] = data
-    for entry in state.groups[role].signed.targets.values():
-        found[stored_name(entry)] = stored(read, entry)
+        found.append(Member(name, name, len(data), hashlib.sha256(data).hexdigest()))
+    entries = sorted(state.groups[role].signed.targets.values(), key=lambda entry: (entry.path.startswith("blobs/"), entry.path))
+    for entry in entries:
+        source = stored_name(entry)
+        found.append(Member(bundle_name(source), source, entry.length, entry.hashes["sha256"]))
     return found
 
 
-def pack(files: Mapping[str, bytes]) -> bytes:
-    """A tar of the files, by name; a function of names and bytes alone."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, data in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode, entry.mtime = len(data), 0o644, 0
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
+def bundle_name(source: str) -> str:
+    """The name in a bundle of a file of a repository."""
+    return source.partition(".")[0] if source.startswith(_BLOBS) else source
 
 
-def unpack(path: Path) -> dict[str, bytes]:
-    """The files of a bundle by name. Raises OperatorError for what a bundle may not hold."""
-    found: dict[str, bytes] = {}
+def pack(found: Iterable[Member], files: Files) -> Iterator[bytes]:
+    """The bytes of a bundle: a function of names and contents alone. Raises OperatorError for a file that is not as described."""
+    for member in found:
+        yield _header(member)
+        parts = files.parts(member.source)
+        if parts is None:
+            raise OperatorError(f"{member.source} is missing")
+        digest, length = hashlib.sha256(), 0
+        for part in parts:
+            digest.update(part)
+            length += len(part)
+            yield part
+        if (length, digest.hexdigest()) != (member.size_bytes, member.sha256):
+            raise OperatorError(f"{member.source}: not what was signed")
+        yield bytes(_padded(length) - length)
+    yield END
+
+
+def _header(member: Member) -> bytes:
+    entry = tarfile.TarInfo(member.name)
+    entry.size, entry.mode, entry.mtime = member.size_bytes, 0o644, 0
     try:
-        with tarfile.open(path, mode="r:") as tar:
-            for entry in tar:
-                parts = entry.name.split("/")
-                if not entry.isreg() or entry.issparse():
-                    raise OperatorError(f"{path}: {entry.name!r} is not a regular file")
-                if entry.name in found or ".." in parts or "." in parts or "" in parts or len(found) >= MAX_MEMBERS:
-                    raise OperatorError(f"{path}: {entry.name!r} may not be in a bundle, or is in it twice")
-                member = tar.extractfile(entry)
-                found[entry.name] = member.read() if member else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise OperatorError(f"{path}: cannot be read as a bundle: {error}") from error
-    return found
+        header = entry.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError as error:
+        raise OperatorError(f"{member.name}: does not fit a plain tar: {error}") from error
+    return header
+
+
+def _padded(size_bytes: int) -> int:
+    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES

@@ -1,6 +1,7 @@
 """Golden cases of a release: incidents and the text that the release wrote of each, where it was built.
 
 A device that tries the release before it uses it can write the same incidents and compare. The file `golden.json` is a component.
+It says what machine the texts were written on, because the arithmetic of INT8 differs between instruction sets.
 
 Rules: the text is the release's own, written with the device's engines and without memory, in UTC; a case that only the template
 speaks for is kept, because that, too, is how the release behaves. Deterministic for one kind of processor.
@@ -11,7 +12,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edge_agent.engines.loading import open_release
+import msgspec
+
+from edge_agent.engines.loading import machine_of, open_release
 from edge_agent.errors import IncidentFormatError, ReleaseError
 from edge_agent.messages import parse_incident
 from edge_agent.pipeline import explain
@@ -43,5 +46,5 @@ def golden_cases(folder: Path, incidents: Path) -> bytes:
         cases.append({"incident": json.loads(line), "text": summary.text, "route": summary.route})
     if not cases:
         raise ReleaseError(f"{incidents}: holds no incident: give one JSON document a line")
-    document = {"format": GOLDEN_FORMAT, "cases": cases}
+    document = {"format": GOLDEN_FORMAT, "machine": msgspec.to_builtins(machine_of()[0]), "cases": cases}
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"

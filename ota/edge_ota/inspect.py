@@ -15,16 +15,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import Metadata, Targets
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.release.manifest import MANIFEST_NAME, Manifest, check_component, parse_manifest
-from edge_ota.bundle import unpack
-from edge_ota.contents import refuse_contents
-from edge_ota.repository import METADATA, Read, State, folder_reader, load, release_of, stored
+from edge_agent.release.manifest import MANIFEST_NAME, Manifest
+from edge_ota.bundle import bundle_name
+from edge_ota.files import Files, Folder
+from edge_ota.publish import check_component_file, read_manifest
+from edge_ota.repository import (
+    METADATA,
+    RELEASE_NAME,
+    State,
+    check_stored,
+    entry_of,
+    foreign,
+    load,
+    release_of,
+    stored_name,
+)
 from edge_ota.rotate import roles_of
 from edge_ota.signing import OperatorError
 from edge_ota.task import told
+from edge_ota.unbundle import Bundle
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    root = options.root.read_bytes() if options.root else None
+    root = Folder(options.root.parent).read(options.root.name) if options.root else None
+    if options.root and root is None:
+        raise OperatorError(f"{options.root} is missing")
     found = look(options.path, datetime.now(UTC), root)
     print(json.dumps(found, indent=1, sort_keys=True) if options.json else "\n".join(_lines(found)))
     return 1 if found["problems"] else 0
@@ -49,29 +63,30 @@ def look(path: Path, now: datetime, root: bytes | None = None) -> dict[str, Any]
     if (path / MANIFEST_NAME).is_file():
         return _release(path)
     if path.is_dir():
-        return {"kind": "repository", **_repository(folder_reader(path), now, root, whole=True)}
-    return {"kind": "bundle", **_repository(unpack(path).get, now, root, whole=False)}
+        return {"kind": "repository", **_repository(Folder(path), now, root, whole=True)}
+    bundle = Bundle(path)
+    found = {"kind": "bundle", **_repository(bundle, now, root, whole=False)}
+    found["problems"] += _unnamed(bundle)
+    return found
 
 
 def _release(folder: Path) -> dict[str, Any]:
-    manifest = parse_manifest((folder / MANIFEST_NAME).read_bytes(), str(folder / MANIFEST_NAME))
+    manifest = read_manifest(folder)
     problems: list[str] = []
     for name in manifest.components:
         try:
-            data = (folder / name).read_bytes()
-            check_component(manifest, name, data)
-            refuse_contents(name, data)
-        except (EdgeAgentError, OSError) as error:
+            check_component_file(folder, manifest, name)
+        except EdgeAgentError as error:
             problems.append(str(error))
     return {"kind": "release", "release": _told(manifest), "problems": problems}
 
 
-def _repository(read: Read, now: datetime, root: bytes | None, *, whole: bool) -> dict[str, Any]:
-    state = load(read)
+def _repository(files: Files, now: datetime, root: bytes | None, *, whole: bool) -> dict[str, Any]:
+    state = load(files)
     if state is None:
         raise OperatorError("no timestamp.json: not a repository, or not finished")
     problems = ["a task on it was interrupted: run it, or `commit`, again"] if state.unfinished else []
-    if root is not None and root != read(f"{METADATA}/1.root.json"):
+    if root is not None and root != files.read(f"{METADATA}/1.root.json"):
         problems.append("its first root is not the trusted one")
     documents = {**state.documents(), "snapshot": state.snapshot, "timestamp": state.timestamp}
     keys = roles_of(state)
@@ -86,26 +101,43 @@ def _repository(read: Read, now: datetime, root: bytes | None, *, whole: bool) -
             "threshold": _threshold(state, name),
             "keys": keys[name],
         }
-    groups = {name: _group(read, document.signed, state, name, problems, whole=whole) for name, document in state.groups.items()}
+    groups = {name: _group(files, document, name, problems, whole=whole) for name, document in state.groups.items()}
+    if not whole and not any(group and group["here"] for group in groups.values()):
+        problems.append("it has no group's release")
     return {"roles": roles, "groups": groups, "problems": problems}
 
 
-def _group(read: Read, signed: Targets, state: State, name: str, problems: list[str], *, whole: bool) -> dict[str, Any] | None:
-    entry = next((path for path in signed.targets if path.endswith("/release.json")), None)
+def _group(files: Files, document: Metadata[Targets], role: str, problems: list[str], *, whole: bool) -> dict[str, Any] | None:
+    problems += [f"{role}: names {what}, which is not its own" for what in foreign(role, document.signed)]
+    entry = entry_of(document, role, RELEASE_NAME)
     if entry is None:
         return None
-    try:
-        found = release_of(read, state.groups[name])
-    except OperatorError as error:
-        if whole:
-            problems.append(f"{name}: {error}")
+    if not whole and files.parts(stored_name(entry)) is None:
         return {"here": False}
-    for file in signed.targets.values():
+    try:
+        found = release_of(files, role, document)
+    except OperatorError as error:
+        problems.append(f"{role}: {error}")
+        return {"here": False}
+    for file in document.signed.targets.values():
         try:
-            stored(read, file)
+            check_stored(files, file)
         except OperatorError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"{role}: {error}")
     return None if found is None else {**_told(found[0]), "here": True, "published": found[1].custom.get("published")}
+
+
+def _unnamed(bundle: Bundle) -> list[str]:
+    """The members of a bundle that nothing in it refers to."""
+    state = load(bundle)
+    if state is None:
+        return []
+    named = {f"{METADATA}/{root.signed.version}.root.json" for root in state.roots}
+    named |= {f"{METADATA}/timestamp.json", f"{METADATA}/{state.snapshot.signed.version}.snapshot.json"}
+    for role, document in {"targets": state.targets, **state.groups}.items():
+        named.add(f"{METADATA}/{document.signed.version}.{role}.json")
+        named |= {bundle_name(stored_name(entry)) for entry in document.signed.targets.values()}
+    return [f"{name}: nothing refers to it" for name in bundle.names() if name not in named]
 
 
 def _threshold(state: State, role: str) -> int:
@@ -114,13 +146,21 @@ def _threshold(state: State, role: str) -> int:
 
 
 def _told(manifest: Manifest) -> dict[str, Any]:
+    parts = manifest.components.values()
+    forms = {part.stored or part for part in parts if part.merged is None}
     return {
         "id": manifest.id,
         "counter": manifest.counter,
         "minimum_agent": manifest.minimum_agent,
         "components": len(manifest.components),
-        "size_bytes": sum(part.size_bytes for part in manifest.components.values()),
+        "size_bytes": sum(part.size_bytes for part in parts),
+        "stored_bytes": sum(form.size_bytes for form in forms),
+        "sealed": sorted({part.stored.sealed for part in parts if part.stored is not None and part.stored.sealed}),
+        "merged": sorted(name for name, part in manifest.components.items() if part.merged is not None),
         "certificate": manifest.certificate,
+        "golden": manifest.golden,
+        "max_rss_bytes": manifest.limits.max_rss_bytes,
+        "max_sentence_s": manifest.limits.max_sentence_s,
     }
 
 
@@ -131,7 +171,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  {name}: version {role['version']}, until {role['expires']}, {role['threshold']} of {keys}")
     for name, release in [*found.get("groups", {}).items(), *([("release", found["release"])] if "release" in found else [])]:
         if not release or release.get("here") is False:
-            lines.append(f"  {name}: {'no release' if not release else 'its release is not in this bundle'}")
+            lines.append(f"  {name}: {'no release' if not release else 'its release is not here'}")
         else:
-            lines.append(f"  {name}: {release['id']}, counter {release['counter']}, {release['size_bytes']} bytes")
+            sealed = ", sealed" if release["sealed"] else ""
+            lines.append(f"  {name}: {release['id']}, counter {release['counter']}, {release['stored_bytes']} bytes{sealed}")
     return [*lines, *(f"  PROBLEM {problem}" for problem in found["problems"])]

@@ -23,18 +23,20 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from edge_agent.atomic import fsync_folder, make_folder, write_atomic
+from edge_ota.files import Folder
 from edge_ota.repository import (
+    GROUP_PREFIX,
     METADATA,
     TIMESTAMP_NAME,
     State,
     decode_any,
     delegated,
-    folder_reader,
+    foreign,
     load,
     verify,
 )
 from edge_ota.roles import expiry, next_snapshot, next_timestamp
-from edge_ota.signing import OperatorError
+from edge_ota.signing import OperatorError, add_signature
 
 PENDING_SUFFIX = ".pending"
 WAITING = 3
@@ -90,7 +92,7 @@ def propose(repository: Path, state: State | None, changes: Mapping[str, Metadat
     for role, document in documents.items():
         for signer in signers:
             if signer.public_key.keyid in _may_sign(role, state, documents):
-                document.sign(signer, append=True)
+                add_signature(document, signer)
         name = f"{document.signed.version}.{role}.json"
         write_atomic(pending_folder(repository) / name, document.to_bytes(), mode=_MODE)
 
@@ -146,7 +148,7 @@ def commit(repository: Path, state: State | None, signers: Sequence[Signer], now
     writes = plan(state, documents, signers, now)
     make_folder(repository / METADATA, 0o755)
     for write in writes:
-        if folder_reader(repository)(write.name) != write.data:
+        if Folder(repository).read(write.name) != write.data:
             write_atomic(repository / write.name, write.data, mode=_MODE)
     if pending_folder(repository).is_dir():
         shutil.rmtree(pending_folder(repository))
@@ -161,7 +163,7 @@ def renew_online(repository: Path, state: State, signers: Sequence[Signer], now:
 
 def finish(repository: Path, changes: Mapping[str, Metadata[Any]], signers: Sequence[Signer], now: datetime) -> int:
     """Propose, and commit if nothing is lacking; else say what is. The caller holds the repository. Returns an exit code."""
-    state = load(folder_reader(repository))
+    state = load(Folder(repository))
     propose(repository, state, changes, signers)
     still = lacking(repository, state)
     if still:
@@ -224,13 +226,15 @@ def _check(state: State | None, all_documents: Mapping[str, Metadata[Any]], new:
             raise OperatorError(f"{role}: its first document is missing: run the task again")
         for delegator in _delegators(role, state, all_documents):
             verify(delegator, role, all_documents[role], role)
+        if role.startswith(GROUP_PREFIX) and (strange := foreign(role, all_documents[role].signed)):
+            raise OperatorError(f"{role}: names {strange[0]}, which is not its own: who signed that? Publish the group anew")
 
 
 def _sign_online(document: Metadata[Any], role: str, root: Root, before: Root, signers: Sequence[Signer]) -> None:
     wanted = {*root.roles[role].keyids, *before.roles[role].keyids}
     for signer in signers:
         if signer.public_key.keyid in wanted:
-            document.sign(signer, append=True)
+            add_signature(document, signer)
     verify(root, role, document, f"the new {role} (give its key with --key)")
 
 

@@ -2,77 +2,33 @@
 
     edge-ota promote REPO --from canary --to fleet --states FILE_OR_FOLDER --hold-h 24 --minimum-success 0.95 --key ...
 
-The states are the documents of `edge/<gateway>/update`, one JSON object a line, oldest first, or a folder of such files, read in
-the order of their names: `{"gateway": ..., "release": ..., "state": ...}` and whatever else. Of a gateway the last one about the
-release counts.
+The states are the documents of `edge/<gateway>/update`, as `mosquitto_sub` prints them (`states`). A gateway is a success where
+the last outcome of this very manifest is `committed` and it runs it still, a failure where the outcome is another, undecided
+otherwise.
 
-Rules: the share is of the gateways that said anything about the release, so one that is still busy, or fell silent in the middle,
-counts against it. What cannot be read is counted and told, and counts for nothing. No gateway, no promotion.
+Rules: the share is of the gateways that said anything about the release, and of those in `--gateways`, whatever they said; so
+one that is still busy, or fell silent in the middle, counts against it. No gateway, no promotion. The goal gets the very manifest
+and blobs that the source has.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import msgspec
 from securesystemslib.signer import Signer
 
-from edge_agent.release.manifest import encode_manifest
+from edge_agent.release.manifest import Manifest, encode_manifest
+from edge_ota.files import Folder
 from edge_ota.pending import finish
-from edge_ota.publish import publish
-from edge_ota.repository import TARGETS, Read, folder_reader, load_folder, release_of
+from edge_ota.publish import from_repository, publish
+from edge_ota.repository import load_folder, release_of
 from edge_ota.roles import group_role, published_at
 from edge_ota.signing import OperatorError
+from edge_ota.states import Wanted, collected, tally
 from edge_ota.task import parser, run
-
-SUCCESS = "committed"
-"""The state of a gateway on which the release runs and stays."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """One gateway's word on a release; keys that are not named here are passed over."""
-
-    gateway: str
-    release: str
-    state: str
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What the gateways say about one release."""
-
-    gateways: int
-    succeeded: int
-    unreadable: int
-
-    def why_not(self, minimum_gateways: int, minimum_success: float) -> str:
-        """Why it may not be promoted, in words; empty if it may."""
-        if self.gateways < max(1, minimum_gateways):
-            return f"{self.gateways} gateways reported on it; {max(1, minimum_gateways)} are wanted"
-        if self.succeeded < minimum_success * self.gateways:
-            return f"it runs on {self.succeeded} of the {self.gateways} gateways that reported; {minimum_success:.1%} are wanted"
-        return ""
-
-
-def tally(lines: Iterable[bytes], release: str) -> Tally:
-    """Count what is said about `release`; the last word of each gateway counts."""
-    last: dict[str, str] = {}
-    unreadable = 0
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            report = msgspec.json.decode(line, type=Report)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            unreadable += 1
-            continue
-        if report.release == release:
-            last[report.gateway] = report.state
-    return Tally(len(last), sum(state == SUCCESS for state in last.values()), unreadable)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--from", dest="source", required=True, metavar="GROUP")
     arguments.add_argument("--to", dest="goal", required=True, metavar="GROUP")
-    arguments.add_argument("--states", type=Path, required=True)
+    arguments.add_argument("--states", type=Path, required=True, help="a file or folder of what the gateways reported")
+    arguments.add_argument("--gateways", type=Path, help="a file that names the gateways that must count, one a line")
     arguments.add_argument("--hold-h", type=float, default=24.0, help="hours since it was published there (24)")
-    arguments.add_argument("--minimum-success", type=float, default=0.95, metavar="SHARE", help="of the gateways that reported")
+    arguments.add_argument("--minimum-success", type=float, default=0.95, metavar="SHARE", help="of the gateways (0.95)")
     arguments.add_argument("--minimum-gateways", type=int, default=1, metavar="N")
+    arguments.add_argument("--keys", type=Path, metavar="KEYS.json", help="of a sealed release: its keys, wrapped for the goal")
     options = arguments.parse_args(argv)
     if not (0 < options.minimum_success <= 1 and options.hold_h >= 0):
         arguments.error("--minimum-success is above 0 and at most 1, --hold-h is not below 0")
@@ -91,40 +49,50 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _promote(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
-    state, read = load_folder(options.repository), folder_reader(options.repository)
+    state, files = load_folder(options.repository), Folder(options.repository)
     for group in (options.source, options.goal):
         if group_role(group) not in state.groups:
             raise OperatorError(f"no group {group!r} in this repository")
-    found = release_of(read, state.groups[group_role(options.source)])
+    source, goal = group_role(options.source), group_role(options.goal)
+    found = release_of(files, source, state.groups[source])
     if found is None:
         raise OperatorError(f"group {options.source} has no release")
     manifest, entry = found
-    standing = release_of(read, state.groups[group_role(options.goal)])
-    if standing is not None and encode_manifest(standing[0]) == encode_manifest(manifest):
+    standing = release_of(files, goal, state.groups[goal])
+    if standing is not None and encode_manifest(standing[0]) == encode_manifest(manifest) and options.keys is None:
         return finish(options.repository, {}, signers, now)
     held = now - published_at(entry)
     if held < timedelta(hours=options.hold_h):
         raise OperatorError(f"{manifest.id}: published {held.total_seconds() / 3600:.1f} h ago; it is to hold {options.hold_h} h")
-    said = tally(_lines(options.states), manifest.id)
-    print(f"{manifest.id}: runs on {said.succeeded} of {said.gateways} gateways; {said.unreadable} unreadable lines")
+    said = tally(
+        collected(options.states),
+        Wanted(release=manifest.id, counter=manifest.counter, manifest_sha256=entry.hashes["sha256"]),
+        _named(options.gateways),
+    )
+    print("\n".join([f"{manifest.id}, counter {manifest.counter}: {said.lines()[0]}", *said.lines()[1:]]))
     if why := said.why_not(options.minimum_gateways, options.minimum_success):
         raise OperatorError(f"{manifest.id}: {why}")
-    digests = {name: part.sha256 for name, part in manifest.components.items()}
-    return publish(options.repository, options.goal, manifest, lambda name: blob(read, digests[name]), signers, now)
+    keys = _keys(options.keys, options.goal, manifest)
+    return publish(options.repository, options.goal, from_repository(files, manifest, keys), signers, now)
 
 
-def blob(read: Read, digest: str) -> bytes:
-    """The stored bytes of a blob; whoever uses them compares the digest. Raises OperatorError."""
-    data = read(f"{TARGETS}/blobs/{digest}.{digest}")
+def _named(path: Path | None) -> list[str]:
+    """The gateways that a file names. Raises OperatorError."""
+    if path is None:
+        return []
+    data = Folder(path.parent).read(path.name)
     if data is None:
-        raise OperatorError(f"the blob {digest} is missing")
-    return data
+        raise OperatorError(f"{path} is missing")
+    return [name for line in data.decode(errors="replace").splitlines() if (name := line.strip()) and not name.startswith("#")]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
-    for file in files:
-        try:
-            yield from file.read_bytes().split(b"\n")
-        except OSError as error:
-            raise OperatorError(f"{file}: cannot be read: {error.strerror}") from error
+def _keys(path: Path | None, goal: str, manifest: Manifest) -> bytes | None:
+    """The wrapped keys for the goal. Raises OperatorError where a sealed release has none, for the source's are others'."""
+    if path is not None:
+        data = Folder(path.parent).read(path.name)
+        if data is None:
+            raise OperatorError(f"{path} is missing")
+        return data
+    if all(part.stored is None or not part.stored.sealed for part in manifest.components.values()):
+        return None
+    raise OperatorError(f"{manifest.id}: is sealed: wrap its keys for the group {goal}, and give them with --keys")

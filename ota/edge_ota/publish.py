@@ -3,29 +3,40 @@
     edge-ota publish REPO RELEASE_DIR --group GROUP --key GROUP_KEY --key ONLINE_KEY...
 
 Rules: every component is compared with the manifest first; the counter must be above the group's; nothing refers to a blob before
-all of them are there. A release that is published already is not published again.
+all of them are there; one part of one blob is in memory at a time. A release that is published already is not published again.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from securesystemslib.signer import Signer
 
-from edge_agent.atomic import make_folder, write_atomic
-from edge_agent.errors import ReleaseError
-from edge_agent.release.manifest import MANIFEST_NAME, Manifest, check_component, encode_manifest, parse_manifest
+from edge_agent.release.manifest import MANIFEST_NAME, Manifest, encode_manifest, parse_manifest, stored_form
 from edge_ota.contents import refuse_contents
+from edge_ota.files import Files, Folder, is_whole, put
 from edge_ota.pending import finish
-from edge_ota.repository import TARGETS, folder_reader, load_folder, release_of, stored_name
+from edge_ota.repository import KEYS_NAME, RELEASE_NAME, State, blob_name, entry_of, load_folder, release_of, stored_name
 from edge_ota.roles import REVOKED_FIELD, group_role, with_release
 from edge_ota.signing import OperatorError
 from edge_ota.task import parser, run
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """A release as it goes into a repository."""
+
+    manifest: Manifest
+    stored: Callable[[str], Iterator[bytes]]
+    """The stored bytes of a component, a part at a time, by its path; not asked for what is made on the device."""
+    keys: bytes | None = None
+    """The group's wrapped keys, which stand beside the manifest; needed where a component is sealed."""
+    revoked: tuple[str, ...] | None = None
+    """Replaces the list of releases that were taken back; None: as it stands."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,64 +49,108 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _publish(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
-    folder: Path = options.release
-
-    def read(name: str) -> bytes:
-        try:
-            return (folder / name).read_bytes()
-        except OSError as error:
-            raise OperatorError(f"{folder / name}: cannot be read: {error.strerror}") from error
-
-    manifest = parse_manifest(read(MANIFEST_NAME), str(folder / MANIFEST_NAME))
-    return publish(options.repository, options.group, manifest, read, signers, now)
+    shipment = from_folder(options.release)
+    return publish(options.repository, options.group, shipment, signers, now)
 
 
-def publish(
-    repository: Path,
-    group: str,
-    manifest: Manifest,
-    read: Callable[[str], bytes],
-    signers: Sequence[Signer],
-    now: datetime,
-    revoked: Sequence[str] | None = None,
-) -> int:
-    """Publish a release for a group; `read` gives a component's bytes by its path, `revoked`
-    replaces the list of releases that were taken back. Returns an exit code. Raises OperatorError,
-    ReleaseError, StorageError."""
-    state = load_folder(repository)
-    if group_role(group) not in state.groups:
-        raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(sorted(state.groups)) or 'none'}")
-    current = release_of(folder_reader(repository), state.groups[group_role(group)])
-    if revoked is None:
-        revoked = [] if current is None else current[1].custom.get(REVOKED_FIELD, [])
-    changes: Mapping[str, Any] = with_release(state, group, manifest, now, revoked)
-    if current is not None and encode_manifest(current[0]) == encode_manifest(manifest):
-        return finish(repository, {}, signers, now)
-    if current is not None and manifest.counter <= current[0].counter:
-        raise OperatorError(
-            f"{manifest.id}: counter {manifest.counter} is not above {current[0].counter}, which group {group} has: build it anew"
-        )
+def from_folder(folder: Path) -> Shipment:
+    """A release as it stands in its folder, every component compared. Raises OperatorError, ReleaseError."""
+    manifest = read_manifest(folder)
     for name in manifest.components:
-        _place_component(repository, manifest, name, read(name))
-    entry = changes[group_role(group)].signed.targets[f"groups/{group}/release.json"]
-    place(repository, stored_name(entry), encode_manifest(manifest))
+        check_component_file(folder, manifest, name)
+    return Shipment(manifest, lambda name: _present(Folder(folder), name, folder))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a release's folder. Raises OperatorError, ReleaseError."""
+    data = Folder(folder).read(MANIFEST_NAME)
+    if data is None:
+        raise OperatorError(f"{folder / MANIFEST_NAME} is missing: run edge-ota build first")
+    return parse_manifest(data, str(folder / MANIFEST_NAME))
+
+
+def check_component_file(folder: Path, manifest: Manifest, name: str) -> None:
+    """Compare a component with the manifest, and its format with what may be released; nothing if the device makes it.
+
+    Raises OperatorError, ReleaseError.
+    """
+    component = manifest.components[name]
+    if component.merged is not None:
+        return
+    if not is_whole(_present(Folder(folder), name, folder), component.size_bytes, component.sha256):
+        raise OperatorError(f"{folder / name}: not what the manifest describes: build the release anew")
+    with (folder / name).open("rb") as file:
+        refuse_contents(name, file)
+
+
+def from_repository(files: Files, manifest: Manifest, keys: bytes | None, revoked: tuple[str, ...] | None = None) -> Shipment:
+    """A release whose blobs stand in a repository."""
+
+    def stored(name: str) -> Iterator[bytes]:
+        blob = blob_name(stored_form(name, manifest.components[name]).sha256)
+        parts = files.parts(blob)
+        if parts is None:
+            raise OperatorError(f"{blob} is missing")
+        return parts
+
+    return Shipment(manifest, stored, keys, revoked)
+
+
+def publish(repository: Path, group: str, shipment: Shipment, signers: Sequence[Signer], now: datetime) -> int:
+    """Publish a release for a group. Returns an exit code. Raises OperatorError, ReleaseError, StorageError."""
+    state, manifest = load_folder(repository), shipment.manifest
+    data = encode_manifest(manifest)
+    if any(part.stored is not None and part.stored.sealed for part in manifest.components.values()) and shipment.keys is None:
+        raise OperatorError(f"{manifest.id}: sealed, but no keys for the group {group}: the gateways could not open it")
+    changes = with_release(state, group, manifest, now, _revoked(state, group, shipment), shipment.keys)
+    document = changes[group_role(group)]
+    if _stands(state, group, data, shipment.keys):
+        return finish(repository, {}, signers, now)
+    _check_counter(repository, state, group, manifest)
+    for name, component in manifest.components.items():
+        if component.merged is None:
+            form = stored_form(name, component)
+            put(repository / blob_name(form.sha256), shipment.stored(name), form.size_bytes, form.sha256)
+    for name, small in ((RELEASE_NAME, data), (KEYS_NAME, shipment.keys)):
+        entry = entry_of(document, group_role(group), name)
+        if entry is not None and small is not None:
+            put(repository / stored_name(entry), iter([small]), entry.length, entry.hashes["sha256"])
     return finish(repository, changes, signers, now)
 
 
-def _place_component(repository: Path, manifest: Manifest, name: str, data: bytes) -> None:
-    try:
-        check_component(manifest, name, data)
-        refuse_contents(name, data)
-    except ReleaseError as error:
-        raise OperatorError(str(error)) from error
-    digest = manifest.components[name].sha256
-    place(repository, f"{TARGETS}/blobs/{digest}.{digest}", data)
+def _stands(state: State, group: str, manifest: bytes, keys: bytes | None) -> bool:
+    """Whether the group has this very release, with these keys."""
+    role = group_role(group)
+    for name, data in ((RELEASE_NAME, manifest), (KEYS_NAME, keys)):
+        entry = entry_of(state.groups[role], role, name)
+        if (entry is None) != (data is None):
+            return False
+        if entry is not None and data is not None and not is_whole([data], entry.length, entry.hashes["sha256"]):
+            return False
+    return True
 
 
-def place(repository: Path, name: str, data: bytes) -> None:
-    """Write a file named by its own digest, unless it is there whole."""
-    standing = folder_reader(repository)(name)
-    if standing is not None and hashlib.sha256(standing).digest() == hashlib.sha256(data).digest():
+def _check_counter(repository: Path, state: State, group: str, manifest: Manifest) -> None:
+    """Raises OperatorError where gateways would not take the release for its counter. The same release with other keys may be."""
+    current = release_of(Folder(repository), group_role(group), state.groups[group_role(group)])
+    if current is None or encode_manifest(current[0]) == encode_manifest(manifest):
         return
-    make_folder((repository / name).parent, 0o755)
-    write_atomic(repository / name, data, mode=0o644)
+    if manifest.counter <= current[0].counter:
+        raise OperatorError(
+            f"{manifest.id}: counter {manifest.counter} is not above {current[0].counter}, which group {group} has: build it anew"
+        )
+
+
+def _revoked(state: State, group: str, shipment: Shipment) -> Sequence[str]:
+    if shipment.revoked is not None:
+        return shipment.revoked
+    role = group_role(group)
+    entry = entry_of(state.groups[role], role, RELEASE_NAME) if role in state.groups else None
+    return [] if entry is None else list(entry.custom.get(REVOKED_FIELD, []))
+
+
+def _present(files: Files, name: str, folder: Path) -> Iterator[bytes]:
+    parts = files.parts(name)
+    if parts is None:
+        raise OperatorError(f"{folder / name} is missing")
+    return parts

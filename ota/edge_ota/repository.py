@@ -4,9 +4,9 @@ A repository is a static folder: `metadata/` (TUF, consistent snapshots) and `ta
 What is current follows from `timestamp.json` alone: files that nothing refers to yet are of no account, and are written again
 by whoever runs the interrupted task again.
 
-Rules: reading is a function of bytes by name, so that a folder and a bundle are read alike; the state of a folder has one
-writer at a time (`locked`); no signature is taken on trust, not even in one's own folder; a threshold counts public keys.
-What writes is `commit`.
+Rules: reading is a function of files by name, so that a folder and a bundle are read alike; the state of a folder has one
+writer at a time (`locked`); no signature is taken on trust, not even in one's own folder; a threshold counts public keys; what
+a device would not take for its size is an error here. What writes is `commit`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,16 +28,20 @@ from tuf.api.serialization import DeserializationError
 
 from edge_agent.errors import ReleaseError
 from edge_agent.release.manifest import Manifest, parse_manifest
-from edge_ota.signing import OperatorError
+from edge_ota.files import Files, Folder, is_whole
+from edge_ota.signing import OperatorError, identity
 
 METADATA = "metadata"
 TARGETS = "targets"
 TIMESTAMP_NAME = f"{METADATA}/timestamp.json"
 GROUP_PREFIX = "group-"
-MAX_METADATA_BYTES = 1 << 20
-
-Read = Callable[[str], bytes | None]
-"""The bytes of a file by its name below the repository, with `/`; None where there is none."""
+RELEASE_NAME = "release.json"
+KEYS_NAME = "keys.json"
+MAX_BYTES: dict[str, int] = {"root": 128 << 10, "timestamp": 16 << 10, "snapshot": 256 << 10, "targets": 1 << 20}
+"""By type: larger metadata is not taken by a device."""
+MAX_GROUPS = 31
+"""A device looks at 32 targets roles in search of a file, `targets` among them."""
+_BLOB = re.compile(r"blobs/([0-9a-f]{64})")
 _Document = TypeVar("_Document", Root, Timestamp, Snapshot, Targets)
 
 
@@ -64,49 +69,35 @@ class State:
         return {"root": self.root, "targets": self.targets, **self.groups}
 
 
-def folder_reader(folder: Path) -> Read:
-    """Reads below `folder`."""
-
-    def read(name: str) -> bytes | None:
-        try:
-            return (folder / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise OperatorError(f"{folder / name}: cannot be read: {error.strerror}") from error
-
-    return read
-
-
-def load(read: Read) -> State | None:
+def load(files: Files) -> State | None:
     """The state that `timestamp.json` leads to, every signature verified; None where there is no timestamp.
 
     Expiry is not looked at. Raises OperatorError that names the file.
     """
-    roots = _roots(read)
-    if read(TIMESTAMP_NAME) is None:
+    roots = _roots(files)
+    if files.read(TIMESTAMP_NAME) is None:
         return None
     if not roots:
         raise OperatorError(f"{METADATA}/1.root.json is missing: this is not a whole repository")
     try:
-        return _under(read, roots, roots[-1].signed)
+        return _under(files, roots, roots[-1].signed)
     except OperatorError:
         if len(roots) == 1:
             raise
-        return _under(read, roots, roots[-2].signed, unfinished=True)
+        return _under(files, roots, roots[-2].signed, unfinished=True)
 
 
 def load_folder(folder: Path) -> State:
     """The state of a repository's folder. Raises OperatorError."""
-    state = load(folder_reader(folder))
+    state = load(Folder(folder))
     if state is None:
         raise OperatorError(f"{folder}: no repository, or its `init` is not finished: run init, sign and commit")
     return state
 
 
-def _roots(read: Read) -> tuple[Metadata[Root], ...]:
+def _roots(files: Files) -> tuple[Metadata[Root], ...]:
     roots: list[Metadata[Root]] = []
-    while (data := read(f"{METADATA}/{len(roots) + 1}.root.json")) is not None:
+    while (data := files.read(f"{METADATA}/{len(roots) + 1}.root.json")) is not None:
         name = f"{METADATA}/{len(roots) + 1}.root.json"
         new = decode(data, Root, name)
         for by in (*roots[-1:], new):
@@ -115,17 +106,17 @@ def _roots(read: Read) -> tuple[Metadata[Root], ...]:
     return tuple(roots)
 
 
-def _under(read: Read, roots: tuple[Metadata[Root], ...], root: Root, *, unfinished: bool = False) -> State:
+def _under(files: Files, roots: tuple[Metadata[Root], ...], root: Root, *, unfinished: bool = False) -> State:
     """The state as `root`'s keys vouch for it."""
-    timestamp = decode(_present(read, TIMESTAMP_NAME), Timestamp, TIMESTAMP_NAME)
+    timestamp = decode(_present(files, TIMESTAMP_NAME), Timestamp, TIMESTAMP_NAME)
     verify(root, "timestamp", timestamp, TIMESTAMP_NAME)
-    snapshot = _named(read, "snapshot", Snapshot, timestamp.signed.snapshot_meta)
+    snapshot = _named(files, "snapshot", Snapshot, timestamp.signed.snapshot_meta)
     verify(root, "snapshot", snapshot, "snapshot")
-    targets = _named(read, "targets", Targets, _meta(snapshot, "targets"))
+    targets = _named(files, "targets", Targets, _meta(snapshot, "targets"))
     verify(root, "targets", targets, "targets")
     groups: dict[str, Metadata[Targets]] = {}
     for role in delegated(targets.signed):
-        groups[role] = _named(read, role, Targets, _meta(snapshot, role))
+        groups[role] = _named(files, role, Targets, _meta(snapshot, role))
         verify(targets.signed, role, groups[role], role)
     return State(roots, targets, groups, snapshot, timestamp, unfinished)
 
@@ -137,9 +128,9 @@ def _meta(snapshot: Metadata[Snapshot], role: str) -> Any:
         raise OperatorError(f"the snapshot does not name {role}.json") from None
 
 
-def _named(read: Read, role: str, kind: type[_Document], meta: Any) -> Metadata[_Document]:
+def _named(files: Files, role: str, kind: type[_Document], meta: Any) -> Metadata[_Document]:
     name = f"{METADATA}/{meta.version}.{role}.json"
-    data = _present(read, name)
+    data = _present(files, name)
     try:
         meta.verify_length_and_hashes(data)
     except RepositoryError as error:
@@ -150,8 +141,8 @@ def _named(read: Read, role: str, kind: type[_Document], meta: Any) -> Metadata[
     return document
 
 
-def _present(read: Read, name: str) -> bytes:
-    data = read(name)
+def _present(files: Files, name: str) -> bytes:
+    data = files.read(name)
     if data is None:
         raise OperatorError(f"{name} is missing")
     return data
@@ -168,11 +159,12 @@ def decode(data: bytes, kind: type[_Document], name: str) -> Metadata[_Document]
 def decode_any(data: bytes, name: str) -> Metadata[Any]:
     """Parse one metadata file of any kind. Raises OperatorError."""
     try:
-        if len(data) > MAX_METADATA_BYTES:
-            raise OperatorError(f"{name}: larger than {MAX_METADATA_BYTES} bytes; a device would not take it")
         document: Metadata[Any] = Metadata.from_bytes(data)
     except (DeserializationError, RecursionError) as error:
         raise OperatorError(f"{name}: not TUF metadata: {error}") from error
+    most = MAX_BYTES[document.signed.type]
+    if len(data) > most:
+        raise OperatorError(f"{name}: {len(data)} bytes; a device takes {most} at most")
     return document
 
 
@@ -187,32 +179,61 @@ def verify(delegator: Root | Targets, role: str, document: Metadata[Any], name: 
         result = delegator.get_verification_result(role, document.signed_bytes, document.signatures)
     except (ValueError, SecureSystemsError) as error:
         raise OperatorError(f"{name}: {error}") from error
-    signed = {str(sorted(key.keyval.items())) for key in result.signed.values()}
+    signed = {identity(key) for key in result.signed.values()}
     if len(signed) < result.threshold:
         raise OperatorError(f"{name}: signed by {len(signed)} of the {result.threshold} keys that the role {role} needs")
 
 
-def release_of(read: Read, group: Metadata[Targets]) -> tuple[Manifest, TargetFile] | None:
+def foreign(role: str, signed: Targets) -> list[str]:
+    """What a group's document names though it is not the group's to name, in words; empty for nothing."""
+    group = role.removeprefix(GROUP_PREFIX)
+    found = [f"{child}, another role" for child in delegated(signed)]
+    for path, entry in signed.targets.items():
+        blob = _BLOB.fullmatch(path)
+        of_group = path in (f"groups/{group}/{RELEASE_NAME}", f"groups/{group}/{KEYS_NAME}")
+        if "sha256" not in entry.hashes or not (of_group or (blob and entry.hashes["sha256"] == blob[1])):
+            found.append(path)
+    return found
+
+
+def entry_of(group: Metadata[Targets], role: str, name: str) -> TargetFile | None:
+    """The entry of a file of the group's own; None where it names none."""
+    return group.signed.targets.get(f"groups/{role.removeprefix(GROUP_PREFIX)}/{name}")
+
+
+def release_of(files: Files, role: str, group: Metadata[Targets]) -> tuple[Manifest, TargetFile] | None:
     """The manifest that a group's role names, verified, and its entry; None where it names none. Raises OperatorError."""
-    entry = next((file for path, file in group.signed.targets.items() if path.endswith("/release.json")), None)
+    entry = entry_of(group, role, RELEASE_NAME)
     if entry is None:
         return None
-    data = stored(read, entry)
     try:
-        return parse_manifest(data, entry.path), entry
+        return parse_manifest(stored(files, entry), entry.path), entry
     except ReleaseError as error:
         raise OperatorError(str(error)) from error
 
 
-def stored(read: Read, entry: TargetFile) -> bytes:
-    """A target's bytes, verified. Raises OperatorError."""
+def stored(files: Files, entry: TargetFile) -> bytes:
+    """The bytes of a small target, verified. Raises OperatorError."""
     name = stored_name(entry)
-    data = _present(read, name)
-    try:
-        entry.verify_length_and_hashes(data)
-    except RepositoryError as error:
-        raise OperatorError(f"{name}: not what was signed: {error}") from error
+    data = _present(files, name)
+    if not is_whole([data], entry.length, entry.hashes["sha256"]):
+        raise OperatorError(f"{name}: not what was signed")
     return data
+
+
+def check_stored(files: Files, entry: TargetFile) -> None:
+    """Compare a target of any size with what was signed. Raises OperatorError."""
+    name = stored_name(entry)
+    parts = files.parts(name)
+    if parts is None:
+        raise OperatorError(f"{name} is missing")
+    if not is_whole(parts, entry.length, entry.hashes["sha256"]):
+        raise OperatorError(f"{name}: not what was signed")
+
+
+def blob_name(sha256: str) -> str:
+    """Where a blob is, below the repository."""
+    return f"{TARGETS}/blobs/{sha256}.{sha256}"
 
 
 def stored_name(entry: TargetFile) -> str:

@@ -19,10 +19,20 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Targets
 
 from edge_agent.release.manifest import Manifest
+from edge_ota.files import Files, Folder
 from edge_ota.pending import finish, waiting
-from edge_ota.promote import blob
-from edge_ota.publish import publish
-from edge_ota.repository import METADATA, Read, State, decode, folder_reader, load_folder, release_of, verify
+from edge_ota.publish import from_repository, publish
+from edge_ota.repository import (
+    KEYS_NAME,
+    METADATA,
+    State,
+    decode,
+    entry_of,
+    load_folder,
+    release_of,
+    stored,
+    verify,
+)
 from edge_ota.roles import REVOKED_FIELD, group_role, with_keys
 from edge_ota.rotate import full_id, roles_of
 from edge_ota.signing import OperatorError
@@ -50,44 +60,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _release(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
-    state, read = load_folder(options.repository), folder_reader(options.repository)
+    state, files = load_folder(options.repository), Folder(options.repository)
     role = group_role(options.group)
     if role not in state.groups:
         raise OperatorError(f"no group {options.group!r} in this repository")
     if role in waiting(options.repository, state):
         return finish(options.repository, {}, signers, now)
-    found = release_of(read, state.groups[role])
+    found = release_of(files, role, state.groups[role])
     if found is None:
         raise OperatorError(f"group {options.group} has no release")
     current = found[0]
     if options.release != current.id:
         return finish(options.repository, {}, signers, now)
     revoked = [*found[1].custom.get(REVOKED_FIELD, []), current.id][-MAX_REVOKED:]
-    old = _before(state, read, role, current, revoked)
+    old, keys = _before(state, files, role, current, revoked)
     counter = current.counter + 1
     new_id = options.id or f"{old.id.split(REVOKED_MARK)[0]}{REVOKED_MARK}{counter}"
     again = msgspec.structs.replace(old, id=new_id, counter=counter)
     print(f"{current.id} (counter {current.counter}) gives way to {new_id} (counter {counter}), which is {old.id} again")
-    digests = {name: part.sha256 for name, part in again.components.items()}
-    return publish(options.repository, options.group, again, lambda name: blob(read, digests[name]), signers, now, revoked)
+    shipment = from_repository(files, again, keys, tuple(revoked))
+    return publish(options.repository, options.group, shipment, signers, now)
 
 
-def _before(state: State, read: Read, role: str, current: Manifest, revoked: Sequence[str]) -> Manifest:
-    """The newest release of the group that differs from the present one in a component and was not taken back.
+def _before(state: State, files: Files, role: str, current: Manifest, revoked: Sequence[str]) -> tuple[Manifest, bytes | None]:
+    """The newest release of the group that differs from the present one in a component and was not taken back, with its keys.
 
     Raises OperatorError.
     """
     gone = {name.split(REVOKED_MARK)[0] for name in revoked}
     for version in range(state.groups[role].signed.version - 1, 0, -1):
         name = f"{METADATA}/{version}.{role}.json"
-        data = read(name)
+        data = files.read(name)
         if data is None:
             continue
         older = decode(data, Targets, name)
         verify(state.targets.signed, role, older, f"{name} (were its keys changed since? build and publish the release anew)")
-        found = release_of(read, older)
+        found = release_of(files, role, older)
         if found and found[0].components != current.components and found[0].id.split(REVOKED_MARK)[0] not in gone:
-            return found[0]
+            keys = entry_of(older, role, KEYS_NAME)
+            return found[0], None if keys is None else stored(files, keys)
     raise OperatorError(f"{role}: there is no release before {current.id}: publish one")
 
 

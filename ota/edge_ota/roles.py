@@ -28,9 +28,9 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from edge_agent.release.manifest import Manifest, encode_manifest
-from edge_ota.repository import GROUP_PREFIX, State, delegated, target
-from edge_ota.signing import OperatorError
+from edge_agent.release.manifest import Manifest, encode_manifest, stored_form
+from edge_ota.repository import GROUP_PREFIX, KEYS_NAME, MAX_GROUPS, RELEASE_NAME, State, delegated, target
+from edge_ota.signing import OperatorError, identity
 
 DAYS_FIELD = "x-edge-ota-days"
 ISSUED_FIELD = "x-edge-agent-issued"
@@ -79,17 +79,23 @@ def first_documents(
 
 
 def with_release(
-    state: State, group: str, manifest: Manifest, now: datetime, revoked: Sequence[str] = ()
+    state: State, group: str, manifest: Manifest, now: datetime, revoked: Sequence[str] = (), keys: bytes | None = None
 ) -> dict[str, Metadata[Any]]:
-    """The group's document that names this release and its blobs and nothing else."""
+    """The group's document that names this release, its wrapped keys where there are any, and its blobs, and nothing else.
+
+    Raises OperatorError where there is no such group, ReleaseError for a large component without chunks.
+    """
     role = group_role(group)
     if role not in state.groups:
         raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(sorted(state.groups)) or 'none'}")
     custom: dict[str, Any] = {"release": manifest.id, "counter": manifest.counter, "published": now.strftime(_ISSUED)}
     if revoked:
         custom[REVOKED_FIELD] = list(revoked)
-    entries = [target(f"groups/{group}/release.json", encode_manifest(manifest), custom)]
-    for digest, size in sorted({(part.sha256, part.size_bytes) for part in manifest.components.values()}):
+    entries = [target(f"groups/{group}/{RELEASE_NAME}", encode_manifest(manifest), custom)]
+    if keys is not None:
+        entries.append(target(f"groups/{group}/{KEYS_NAME}", keys))
+    forms = [stored_form(name, part) for name, part in manifest.components.items() if part.merged is None]
+    for digest, size in sorted({(form.sha256, form.size_bytes) for form in forms}):
         entries.append(TargetFile(size, {"sha256": digest}, f"blobs/{digest}"))
     document = _next(state, role, now)
     document.signed.targets = {entry.path: entry for entry in entries}
@@ -110,7 +116,7 @@ def with_keys(
     is_new = not in_root and role not in delegated(state.targets.signed)
     held = [] if is_new else list(present.get_delegated_role(role).keyids)
     kept: list[Key] = [present.get_key(keyid) for keyid in held if keyid not in remove]
-    kept += [key for key in add if key.keyid not in {each.keyid for each in kept}]
+    kept += [key for key in add if key.keyid not in {each.keyid for each in kept}]  # given again: nothing changes
     count = threshold or (1 if is_new else present.get_delegated_role(role).threshold)
     if not is_new and [key.keyid for key in kept] == held and count == present.get_delegated_role(role).threshold:
         return {}
@@ -176,6 +182,10 @@ def _delegate(targets: Targets, role: str, keys: Sequence[Key], threshold: int) 
     roles[role] = DelegatedRole(role, [key.keyid for key in keys], threshold, terminating=False, paths=paths)
     store = {**delegations.keys, **{key.keyid: key for key in keys}}
     used = {keyid for each in roles.values() for keyid in each.keyids}
+    if len(roles) > MAX_GROUPS:
+        raise OperatorError(
+            f"{role}: more than {MAX_GROUPS} groups in one repository, and devices look no further: begin another"
+        )
     targets.delegations = Delegations({keyid: key for keyid, key in store.items() if keyid in used}, roles)
 
 
@@ -191,7 +201,7 @@ def _assign(owner: Root | Targets, role: str, keys: Sequence[Key], threshold: in
 
 def _enough(role: str, keys: Sequence[Key], threshold: int) -> None:
     """Raises OperatorError for fewer keys than signatures, and for one public key given twice."""
-    if len({str(sorted(key.keyval.items())) for key in keys}) < len(keys):
+    if len({identity(key) for key in keys}) < len(keys):
         raise OperatorError(f"{role}: one key is given twice")
     if not 1 <= threshold <= len(keys):
         raise OperatorError(f"{role}: {len(keys)} keys cannot give {threshold} signatures: name more keys")

@@ -17,7 +17,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from edge_agent.atomic import write_atomic
 from edge_ota.repository import decode_any
-from edge_ota.signing import OperatorError
+from edge_ota.signing import OperatorError, add_signature
 from edge_ota.task import add_key_options, signers_of, told
 
 
@@ -41,7 +41,7 @@ def _sign(options: argparse.Namespace) -> int:
         raise OperatorError("name the key with --key")
     print("\n".join(describe(document)))
     for signer in signers:
-        document.sign(signer, append=True)
+        add_signature(document, signer)
         print(f"signed with {signer.public_key.keyid}")
     write_atomic(options.file, document.to_bytes(), mode=0o644)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from edge_agent.release.manifest import Manifest, parse_manifest
 
 NAMES = ("root-a", "root-b", "root-c", "targets", "canary", "fleet", "online")
 INIT_SECRET = ("root-a", "root-b", "targets", "canary", "fleet", "online")
+
+
+def unpack(bundle: Path, folder: Path) -> None:
+    """Put the files of a bundle where they stand in a repository, with the system's own tar."""
+    folder.mkdir()
+    subprocess.run(["tar", "-xf", bundle, "-C", folder], check=True, capture_output=True, timeout=60)
+    for blob in (folder / "targets/blobs").iterdir():
+        blob.rename(blob.with_name(f"{blob.name}.{blob.name}"))
 
 
 class FromFolder(FetcherInterface):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from edge_ota import bundle, commit, init, inspect, promote, publish, refresh, revoke, rotate, sign
+from edge_ota import bundle, commit, init, inspect, publish, refresh, revoke, rotate, sign
 from edge_ota.pending import WAITING, pending_folder
 from edge_ota.repository import load_folder
 from edge_ota.roles import ISSUED_FIELD
@@ -16,7 +16,7 @@ from edge_ota.signing import read_public
 from tuf.api.exceptions import RepositoryError
 
 from edge_agent.update.seen import ISSUED_FIELD as DEVICES_ISSUED_FIELD
-from tests.ota.repositories import INIT_SECRET, Operator
+from tests.ota.repositories import INIT_SECRET, Operator, unpack
 
 
 @pytest.fixture(scope="module")
@@ -163,38 +163,6 @@ def test_one_of_three_root_keys_is_taken_back(operator: Operator, tmp_path: Path
     assert operator.installed(tmp_path / "client") is not None
 
 
-def _states(path: Path, *said: tuple[str, str, str]) -> Path:
-    path.write_text("\n".join(json.dumps({"gateway": g, "release": r, "state": s, "more": 1}) for g, r, s in said))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("said", "hold_h", "code"),
-    [
-        ([("a", "trial-1", "trial"), ("a", "trial-1", "committed"), ("b", "trial-1", "committed")], "0", 0),
-        ([("a", "trial-1", "committed"), ("b", "trial-1", "committed")], "1", 1),
-        ([("a", "trial-1", "committed"), ("b", "trial-1", "rolled-back")], "0", 1),
-        ([("a", "trial-1", "committed"), ("a", "trial-1", "rolled-back")], "0", 1),
-        ([("a", "trial-1", "committed"), ("b", "trial-1", "probing")], "0", 1),
-        ([("a", "trial-9", "committed")], "0", 1),
-        ([], "0", 1),
-    ],
-)
-def test_promotion_waits_for_time_and_success(
-    operator: Operator, tmp_path: Path, said: list[tuple[str, str, str]], hold_h: str, code: int
-) -> None:
-    arguments = [str(operator.repository), "--from", "canary", "--to", "fleet", "--hold-h", hold_h]
-    arguments += ["--states", str(_states(tmp_path / "states.jsonl", *said)), *operator.with_keys("fleet", "online")]
-    assert promote.main(arguments) == code
-    found = operator.installed(tmp_path / "client", "fleet")
-    assert (found is not None) == (code == 0)
-
-
-def test_states_that_cannot_be_read_are_counted_and_count_for_nothing() -> None:
-    lines = [b'{"gateway":"a","release":"r","state":"committed"}', b"<html>", b'{"gateway":1}', b"\xff", b""]
-    assert promote.tally(lines, "r") == promote.Tally(1, 1, 3)
-
-
 def test_a_refresh_renews_the_timestamp_and_says_when_it_was_signed(operator: Operator, tmp_path: Path) -> None:
     before = load_folder(operator.repository)
     assert refresh.main([str(operator.repository), *operator.with_keys("online")]) == 0
@@ -220,9 +188,7 @@ def test_a_bundle_is_the_same_bytes_and_serves_a_client(operator: Operator, tmp_
     for out in (first, second):
         assert bundle.main([str(operator.repository), "--group", "canary", str(out)]) == 0
     assert first.read_bytes() == second.read_bytes()
-    for name, data in bundle.unpack(first).items():
-        (tmp_path / "unpacked" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "unpacked" / name).write_bytes(data)
+    unpack(first, tmp_path / "unpacked")
     assert getattr(operator.installed(tmp_path / "client", repository=tmp_path / "unpacked"), "id", None) == "trial-1"
     assert inspect.main([str(first)]) == 0
 
