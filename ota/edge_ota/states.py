@@ -32,23 +32,18 @@ class Outcome(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """What a gateway is at."""
-
-    release: str
-    counter: int
-    manifest_sha256: str = ""
-
-
 class Report(msgspec.Struct, frozen=True):
     """One gateway's word."""
 
     gateway: str
     release: str | None = None
-    """What runs; None or another name than a release's: what came with the package, or nothing."""
+    """What runs."""
     counter: int | None = None
+    manifest_sha256: str | None = None
+    """None: the release that came with the package, or none."""
     state: str = ""
-    candidate: Candidate | str | None = None
+    candidate: str | None = None
+    candidate_counter: int | None = None
     reason: str | None = None
     outcomes: tuple[Outcome, ...] = ()
 
@@ -122,7 +117,7 @@ def tally(lines: Iterable[bytes], wanted: Wanted, expected: Iterable[str] = ()) 
 
 def _verdict(report: Report, wanted: Wanted) -> tuple[str, str]:
     """`succeeded`, `failed`, `undecided` or `silent`, and why."""
-    runs = (report.release, report.counter) == (wanted.release, wanted.counter)
+    runs = report.manifest_sha256 == wanted.manifest_sha256 and report.counter == wanted.counter
     ended = [outcome for outcome in report.outcomes if outcome.manifest_sha256 == wanted.manifest_sha256]
     at = f"{report.state or 'idle'}{f': {report.reason}' if report.reason else ''}"
     if ended and ended[-1].outcome != "committed":
@@ -131,19 +126,11 @@ def _verdict(report: Report, wanted: Wanted) -> tuple[str, str]:
         return "succeeded", ""
     if ended:
         return "undecided", f"committed, but it runs {report.release} now"
-    if _is_at(report.candidate, wanted):
+    if (report.candidate, report.candidate_counter) == (wanted.release, wanted.counter):
         return "undecided", at
     if runs:
         return "undecided", f"it runs, but how it came to is not told ({at})"
     return "silent", f"it does not mention the release; it runs {report.release}, {at}"
-
-
-def _is_at(candidate: Candidate | str | None, wanted: Wanted) -> bool:
-    if isinstance(candidate, Candidate):
-        if candidate.manifest_sha256:
-            return candidate.manifest_sha256 == wanted.manifest_sha256
-        return (candidate.release, candidate.counter) == (wanted.release, wanted.counter)
-    return candidate in (wanted.release, wanted.manifest_sha256)
 
 
 def _report(line: bytes) -> Report | None:
