@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("values",),
     ("atomic", "chain", "clock", "systemd", "metrics"),
     ("config",),
-    ("credentials", "wire"),
+    ("credentials", "private_file", "wire"),
     ("release",),
     (
         "decode",
@@ -84,7 +84,7 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
 """Which modules of the device package may import a library. The bench has paho and SQLite too: its comparisons are a bare
 paho loop and plain SQLite."""
 
-OPERATOR_MAY_IMPORT: tuple[str, ...] = (*CORE, "atomic", "engines", "factory", "__init__")
+OPERATOR_MAY_IMPORT: tuple[str, ...] = (*CORE, "atomic", "engines", "factory", "private_file", "__init__")
 
 MIN_DOCSTRING_WORDS = 6
 MAX_MODULE_LINES = 400
@@ -99,8 +99,8 @@ REASONS: dict[str, str] = {
     " it is deterministic and runs in tests as it runs on a device",
     "home": "a library with a thread, a file or a native resource has one home, so that it has one owner",
     "operator": "the device never imports the operator's side: it is another distribution and is not installed on a gateway",
-    "operator-side": "the operator's tools share the pure core, atomic files and, to evaluate, the engines: the rest of the"
-    " device's shell has threads and state of its own",
+    "operator-side": "the operator's tools share the pure core, atomic and private files and, to evaluate, the engines: the"
+    " rest of the device's shell has threads and state of its own",
     "cycle": "modules that import each other can only be understood, tested and changed together",
     "docstring": "a module says what it is for and its rules, so that a reader need not guess them from its code",
     "unit-test": "each module has its own test file at the mirrored path, so that its tests are found where one looks for them",
