@@ -1,7 +1,8 @@
-"""Regular files, opened, read and removed so that nothing else is followed, waited for or taken for one.
+"""A regular file that is read in pieces, whoever may be at work on it.
 
-Rules: a symbolic link is never followed, a FIFO never waited for, a device never read; what stands in the way is removed
-where it stands. For folders that belong to the agent: what somebody put there is handled, a race with him is not.
+Rules: it is opened without following a link at its end and without waiting, and anything but a regular file is refused: a FIFO
+or a device would be read for ever. What is open stays the same file, whatever becomes of its name; its content and its length
+may change at any time. Everything that goes wrong is a LinkError. One owner.
 """
 
 from __future__ import annotations
@@ -11,77 +12,47 @@ import os
 import stat
 from pathlib import Path
 
-from edge_agent.errors import StorageError
+from edge_agent.errors import LinkError
+from edge_agent.update.exchange import Meter
 
-_READ_BYTES = 1 << 20
+
+class Regular:
+    """An open file."""
+
+    def __init__(self, path: Path, meter: Meter) -> None:
+        """Raises LinkError; FileNotFoundError where there is no such file."""
+        self._path = path
+        self._meter = meter
+        self._fd = _opened(path)
+        self.size_bytes = os.fstat(self._fd).st_size
+        """When it was opened."""
+
+    def read(self, offset: int, length: int, timeout_s: float = 0.0) -> bytes:
+        """`length` bytes at most, at `offset`; one at least. `timeout_s` is of no use: a disk is waited for. Raises LinkError."""
+        try:
+            data = os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise LinkError(f"{self._path}: {error.strerror}") from error
+        if not data:
+            raise LinkError(f"{self._path}: ended at {offset} or before: it was changed while it was read, or is not whole yet")
+        self._meter.take(len(data))
+        return data
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int | None:
-    """A descriptor of the regular file at `path`; None where there is nothing, or something else. Raises StorageError."""
+def _opened(path: Path) -> int:
     try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            return None
-        raise StorageError(
-            f"{path}: not opened: {error.strerror}; check the disk, and that the service's user may read it"
-        ) from error
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    return None
-
-
-def read_regular(path: Path, max_bytes: int) -> bytes | None:
-    """The bytes at `path`; None where there is nothing, and none where what is there is no regular file of a fitting size.
-
-    Raises StorageError where the disk fails.
-    """
-    fd = open_regular(path)
-    if fd is None:
-        return b"" if os.path.lexists(path) else None
-    try:
-        if os.fstat(fd).st_size > max_bytes:
-            return b""
-        data = bytearray()
-        while portion := os.read(fd, _READ_BYTES):
-            data += portion
-            if len(data) > max_bytes:
-                return b""
-        return bytes(data)
-    except OSError as error:
-        raise StorageError(f"{path}: not read: {error.strerror}; check the disk") from error
-    finally:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path)) from error
+        raise LinkError(f"{path}: {error.strerror}: not a file that is read") from error
+    except ValueError as error:
+        raise LinkError(f"{path}: {error}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-
-
-def size_of(path: Path) -> int | None:
-    """The size of the regular file at `path` in bytes; None where there is none. Raises StorageError."""
-    try:
-        found = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}; check the disk") from error
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def remove(path: Path) -> int:
-    """Remove whatever stands at `path`, a folder with all that is in it; the bytes that this frees. Raises StorageError."""
-    try:
-        return _removed(path)
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be removed: {error.strerror}; check the disk and the folder's permissions") from error
-
-
-def _removed(path: Path) -> int:
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        os.unlink(path)
-        # The bytes of a file go with its last name.
-        return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0
-    freed = sum(_removed(path / name) for name in os.listdir(path))
-    os.rmdir(path)
-    return freed
+        raise LinkError(f"{path}: not a regular file")
+    return fd

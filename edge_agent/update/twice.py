@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from edge_agent.atomic import write_atomic
 from edge_agent.errors import StorageError
-from edge_agent.update.regular import read_regular
+from edge_agent.update.state_files import clear_way, read_regular
 
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 
@@ -126,6 +126,7 @@ class Twice(Generic[_Value]):
             raise StorageError(f"{self._folder}: {len(data)} bytes, {self._kind.max_bytes} are allowed; not kept")
         generations = self.generations()
         for name in sorted(self._kind.copies, key=lambda name: generations[name]):
+            clear_way(self._folder / name)
             write_atomic(self._folder / name, data)
         if not os.path.lexists(self._folder / self._kind.marker):
             write_atomic(self._folder / self._kind.marker, f"{self._kind.marker_text}\n".encode())

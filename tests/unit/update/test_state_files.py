@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.errors import StorageError
-from edge_agent.update.regular import open_regular, read_regular, remove, size_of
+from edge_agent.update.state_files import open_regular, read_regular, remove, size_of
 
 
 def others(folder: Path) -> list[Path]:
