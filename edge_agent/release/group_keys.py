@@ -26,8 +26,8 @@ from edge_agent.release.hpke import open_with, seal_to
 
 KEYS_FORMAT = "edge-agent-keys/1"
 KEYS_NAME = "keys.json"
-MAX_KEYS_BYTES = 4 << 20
-"""A group's wrapped keys: some 25 000, each for one device."""
+MAX_KEYS_BYTES = 1 << 20
+"""A group's wrapped keys: some 7 000, each for one device. Every device fetches them all."""
 KEY_BYTES = 32
 
 KeyId: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
@@ -35,6 +35,7 @@ KeyId: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 _GROUP_LABEL = "edge-agent-group-key/1"
 _DEVICE_LABEL = "edge-agent-device-key/1"
 _COMPONENT_LABEL = b"edge-agent-sealed/1"
+_EPHEMERAL_LABEL = b"edge-agent-keys/1 ephemeral"
 _ID_BYTES = 16
 _TELL = "give the operator what `edge-agent update key` prints"
 
@@ -62,9 +63,14 @@ class GroupKey:
         """The key that encrypts the one component of this SHA-256, in hex, and nothing else."""
         return _derived(self._secret, bytes.fromhex(sha256), _COMPONENT_LABEL, KEY_BYTES)
 
-    def wrapped_for(self, device: X25519PublicKey, ephemeral: X25519PrivateKey) -> bytes:
-        """This key for one device. `ephemeral` is a new key, used for this alone. Raises InputError for a key of low order."""
-        return seal_to(device, _purpose(self.id), self._secret, ephemeral)
+    def wrapped_for(self, device: X25519PublicKey) -> bytes:
+        """This key for one device; the same bytes every time. Raises InputError for a key of low order, which is no one's.
+
+        The ephemeral key follows from what is wrapped and for whom, which is as good as chance for a secret that itself is
+        random (Encrypt-with-Hash: Bellare, Boldyreva, O'Neill 2007). So a wrapping that was interrupted is done again alike.
+        """
+        ephemeral = _derived(self._secret, device.public_bytes_raw(), _EPHEMERAL_LABEL, KEY_BYTES)
+        return seal_to(device, _purpose(self.id), self._secret, X25519PrivateKey.from_private_bytes(ephemeral))
 
     def encoded(self) -> bytes:
         """The content of a group key's file, which only its owner may read."""

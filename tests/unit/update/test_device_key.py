@@ -109,10 +109,7 @@ def release(sealed: str = KEY.id) -> Manifest:
 
 
 def wrapped(*devices: X25519PrivateKey) -> bytes:
-    entries = {
-        device_key_id(device.public_key()): KEY.wrapped_for(device.public_key(), X25519PrivateKey.generate())
-        for device in devices
-    }
+    entries = {device_key_id(device.public_key()): KEY.wrapped_for(device.public_key()) for device in devices}
     return encode_keys(Keys(keys={KEY.id: entries}))
 
 
