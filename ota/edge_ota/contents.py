@@ -7,7 +7,7 @@ or packed; NumPy's hold pickles where they hold objects; HDF5 holds Keras layers
 How a pickle is told from bytes that only look like one: its opcodes are followed, with what they do to the stack, from where it
 begins to its STOP (`pickletools`, which runs nothing).
 * At the first byte: it is one if it opens as protocol 2 or later does; or if it runs to a legal STOP that is the file's end, or
-  that comes earlier and something was imported on the way.
+  that comes earlier and something was imported and called on the way.
 * Further in (a header or rubbish in front): it is one if it opens as protocol 2 or later does and imports something or runs to a
   legal STOP in a frame or at the file's end; or if it imports something, calls it and runs to a legal STOP.
 What merely holds data, of protocol 0 or 1, behind something else, is not told from text; it could not run anything.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickletools
 import re
 import zipfile
@@ -45,9 +46,11 @@ _OPENS = re.compile(rb"\x80[\x02-\x05]")
 _IMPORTS = re.compile(rb"(?=[ci]" + _NAME + rb"\n" + _NAME + rb"\n)")
 _BEFORE_BYTES = 256
 """So far before what it imports a pickle of protocol 0 or 1 is looked for: its marks and arguments stand there."""
+_MAX_IMPORTS = 8
+"""So many one after the other, and nothing called, are lines of words: `c` at the beginning of a line reads as an import."""
 _STARTS = frozenset(b"(])}cNIFLSTUVKMJXG")
 """Opcodes with which a pickle of protocol 0 or 1 can begin."""
-_IMPORTING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"})
+_IMPORTING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
 _CALLING = frozenset({"REDUCE", "BUILD", "OBJ", "INST", "NEWOBJ", "NEWOBJ_EX"})
 _ERRORS = (ValueError, IndexError, KeyError, OverflowError, EOFError, UnicodeError, MemoryError)
 
@@ -73,7 +76,7 @@ def _why(name: str, file: BinaryIO) -> str:
     if size_bytes <= _MAX_JSON_BYTES and _is_json(file):
         return ""
     walk = _walk(file, 0, size_bytes)
-    if walk.stopped_at == size_bytes or (walk.stopped_at and walk.imports):
+    if walk.stopped_at and (walk.stopped_at == size_bytes or (walk.imports and walk.calls)):
         return "a pickle"
     if zipfile.is_zipfile(file):
         return "a zip archive behind something else, as PyTorch's files may be"
@@ -104,7 +107,7 @@ def _is_inner(file: BinaryIO, start: int, size_bytes: int) -> bool:
     """Whether a pickle begins at `start`, which is not the first byte."""
     file.seek(start)
     opened = _OPENS.match(file.read(2)) is not None
-    walk = _walk(file, start, size_bytes)
+    walk = _walk(file, start, size_bytes, math.inf if opened else _MAX_IMPORTS)
     if opened:
         return walk.imports or (walk.stopped_at > 0 and (walk.framed or walk.stopped_at == size_bytes))
     return walk.stopped_at > 0 and walk.imports and walk.calls
@@ -124,32 +127,38 @@ def _suspects(file: BinaryIO, size_bytes: int) -> Iterator[int]:
             yield from (base + at for at in range(first, tried) if window[at] in _STARTS and base + at > 0)
 
 
-def _walk(file: BinaryIO, start: int, size_bytes: int) -> _Walk:
-    """Follow a pickle's opcodes from `start`, with the kinds of things on its stack, up to STOP or what is no pickle."""
+def _walk(file: BinaryIO, start: int, size_bytes: int, max_imports: float = math.inf) -> _Walk:
+    """Follow a pickle's opcodes from `start`, with the kinds of things on its stack, up to STOP or what is no pickle.
+
+    It is given up where more than `max_imports` came and nothing was called.
+    """
     file.seek(start)
     reader = _Bounded(file, size_bytes)
     stack: list[object] = []
-    imports = calls = framed = False
+    memo: dict[object, object] = {}
+    imports, calls, framed = 0, False, False
     try:
         for opcode, argument, _ in pickletools.genops(reader):  # type: ignore[arg-type]  # it reads as a file does
             if opcode.name == "STOP":
                 legal = bool(stack) and stack[-1] is not pickletools.markobject
-                return _Walk(file.tell() if legal else 0, imports, calls, framed)
+                return _Walk(file.tell() if legal else 0, imports > 0, calls, framed)
             if opcode.name in ("GLOBAL", "INST") and not _is_name(argument):
                 break
             if opcode.name == "STACK_GLOBAL" and not _are_names(stack[-2:]):
                 break
-            _apply(opcode, argument, stack)
-            imports = imports or opcode.name in _IMPORTING
+            _apply(opcode, argument, stack, memo)
+            imports += opcode.name in _IMPORTING
             calls = calls or opcode.name in _CALLING
             framed = framed or opcode.name == "FRAME"
+            if imports > max_imports and not calls:
+                break
     except _ERRORS:
         pass
-    return _Walk(0, imports, calls, framed)
+    return _Walk(0, imports > 0, calls, framed)
 
 
-def _apply(opcode: pickletools.OpcodeInfo, argument: object, stack: list[object]) -> None:
-    """Do to the stack what `opcode` does. Raises IndexError where it holds too little or has no mark."""
+def _apply(opcode: pickletools.OpcodeInfo, argument: object, stack: list[object], memo: dict[object, object]) -> None:
+    """Do to the stack what `opcode` does. Raises IndexError, ValueError, KeyError where it holds too little or has no mark."""
     before = list(opcode.stack_before)
     if opcode.name == "POP" and stack[-1:] == [pickletools.markobject]:
         del stack[-1]
@@ -162,8 +171,12 @@ def _apply(opcode: pickletools.OpcodeInfo, argument: object, stack: list[object]
         raise IndexError(opcode.name)
     top = stack[-1] if stack else None
     del stack[len(stack) - len(before) :]
+    if opcode.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+        memo[len(memo) if opcode.name == "MEMOIZE" else argument] = top
     if opcode.name in ("DUP", "MEMOIZE"):
         stack += [top] * len(opcode.stack_after)
+    elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+        stack.append(memo[argument])
     elif isinstance(argument, str):
         stack += [argument] * len(opcode.stack_after)
     else:
@@ -176,8 +189,8 @@ def _is_name(argument: object) -> bool:
 
 
 def _are_names(top: list[object]) -> bool:
-    """Whether the two things on top could be names. What came out of the memo is not known here, and passes."""
-    return len(top) == 2 and all(not isinstance(each, str) or re.fullmatch(_NAME, each.encode()) for each in top)
+    """Whether the two things on top could be a module and what it has."""
+    return len(top) == 2 and all(isinstance(each, str) and re.fullmatch(_NAME, each.encode()) for each in top)
 
 
 class _Bounded:

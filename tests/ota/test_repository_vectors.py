@@ -1,4 +1,4 @@
-"""The vectors in the description of the repository's format: checked without the libraries that wrote them, then with our code."""
+"""The vectors in the description of the repository format, checked without the libraries that wrote them, then with our code."""
 
 from __future__ import annotations
 
