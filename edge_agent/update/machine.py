@@ -92,8 +92,10 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rotten: tuple[str, ...] = ()
     """The digests of manifests whose releases were found damaged on the disk: they may come again."""
     floor: Floor = Floor()
-    time_s: float = 0.0
-    """The latest time that is known to have been, in seconds since 1970."""
+    """Of what the repository said; also of the time, by what it signed. The device's own clock is no floor: it may jump ahead."""
+    looked: str = ""
+    """What the last look at a source found, in words."""
+    looked_s: float = 0.0
     ended: tuple[Ended, ...] = ()
     """Oldest first."""
     day: int = 0

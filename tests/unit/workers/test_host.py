@@ -38,3 +38,11 @@ def test_a_process_is_known_by_its_start_until_it_ends() -> None:
         child.kill()
         child.wait()
         assert host.process_start(child.pid) is None
+
+
+def test_the_memory_of_this_process_grows_with_what_it_holds() -> None:
+    before = host.rss_bytes()
+    held = bytearray(64 << 20)
+    held[:: 4 << 10] = b"x" * len(held[:: 4 << 10])
+    assert host.rss_bytes() - before > 48 << 20
+    assert len(held) == 64 << 20
