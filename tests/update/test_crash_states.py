@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from edge_agent import atomic
+from edge_agent.atomic import fsync_folder
 from edge_agent.errors import RepositoryRefusedError
-from tests.update.crash_states import Disk, Recorder, after_a_cut, read, write
+from tests.update.crash_states import MODELS, Disk, Model, Names, New, Recorder, Sync, Write, after_a_cut, read, write
 from tests.update.device import Device
 from tests.update.simulator import Repository, Served
 
 State = dict[str, bytes]
 
 
-def cut_states(device: Device, files: State, monkeypatch: pytest.MonkeyPatch) -> list[Disk]:
+def cut_states(device: Device, files: State, model: Model = "any subset") -> list[Disk]:
     """What cuts in one look at `files` may leave; the look itself is carried through."""
-    before = read(device.folder)
     recorder = Recorder(device.folder)
-    with monkeypatch.context() as patched:
-        patched.setattr(atomic, "os", recorder)
+    with recorder.recording():
         assert device.look(files) is not None
-    assert {kind for kind, _, _ in recorder.log} == {"create", "write", "sync", "rename"}
-    states = after_a_cut(before, recorder.log)
+    assert {type(step) for step in recorder.log} == {New, Names, Write, Sync}
+    states = [state.disk for state in after_a_cut(recorder, model)]
     assert read(device.folder) in states
-    assert before in states
+    assert recorder.before in states
     return states
 
 
-def test_cuts_in_the_very_first_look_lose_nothing(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_cuts_in_the_very_first_look_lose_nothing(memory: Path, model: Model) -> None:
     repository = Repository()
-    states = cut_states(Device(memory / "update", repository.factory_root), repository.files, monkeypatch)
-    assert len(states) > 20
+    states = cut_states(Device(memory / "update", repository.factory_root), repository.files, model)
+    assert len(states) > 15
     for number, disk in enumerate(states):
         folder = memory / str(number)
         write(folder, disk)
@@ -43,7 +43,7 @@ def test_cuts_in_the_very_first_look_lose_nothing(memory: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(("rotated", "damaged"), [(False, None), (True, None), (False, "trusted.a"), (True, "trusted.b")])
 def test_after_a_cut_no_state_older_than_the_last_that_was_reported_is_believed(
-    memory: Path, monkeypatch: pytest.MonkeyPatch, rotated: bool, damaged: str | None
+    memory: Path, rotated: bool, damaged: str | None
 ) -> None:
     repository = Repository()
     device = Device(memory / "update", repository.factory_root)
@@ -56,7 +56,7 @@ def test_after_a_cut_no_state_older_than_the_last_that_was_reported_is_believed(
     if rotated:
         repository.rotate("root", "timestamp", "snapshot")
     repository.release()
-    states = cut_states(device, repository.files, monkeypatch)
+    states = cut_states(device, repository.files)
     assert len(states) > 15
     for number, disk in enumerate(states):
         folder = memory / str(number)
@@ -70,13 +70,13 @@ def test_after_a_cut_no_state_older_than_the_last_that_was_reported_is_believed(
         shutil.rmtree(folder)
 
 
-def test_a_look_that_finds_nothing_new_writes_nothing(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_finds_nothing_new_writes_nothing(memory: Path) -> None:
     repository = Repository()
     device = Device(memory / "update", repository.factory_root)
     device.look(repository.files)
     recorder = Recorder(device.folder)
-    monkeypatch.setattr(atomic, "os", recorder)
-    device.look(repository.files)
+    with recorder.recording():
+        device.look(repository.files)
     assert recorder.log == []
 
 
@@ -94,10 +94,49 @@ def test_what_was_verified_before_a_failure_is_kept(memory: Path) -> None:
     assert device.believes(repository.files)
 
 
-def test_the_model_of_the_disk_knows_what_a_missing_sync_costs() -> None:
-    careless = [("create", ".x.tmp", None), ("write", ".x.tmp", b"newer"), ("rename", ".x.tmp", "x"), ("sync", "", None)]
-    states = after_a_cut({"x": b"old"}, careless)
-    assert {"x": b""} in states
-    assert {"x": b"ne"} in states
-    careful = [*careless[:2], ("sync", ".x.tmp", None), *careless[2:]]
-    assert {disk["x"] for disk in after_a_cut({"x": b"old"}, careful)} == {b"old", b"newer"}
+def written(folder: Path, *, careful: bool) -> Recorder:
+    """A file replaced by renaming, with its bytes synced before or not at all."""
+    (folder / "x").write_bytes(b"old")
+    recorder = Recorder(folder)
+    with recorder.recording():
+        fd = os.open(folder / ".x.tmp", os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"newer")
+        if careful:
+            os.fsync(fd)
+        os.close(fd)
+        os.replace(folder / ".x.tmp", folder / "x")
+        fsync_folder(folder)
+    return recorder
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_model_of_the_disk_knows_what_a_missing_sync_costs(memory: Path, model: Model) -> None:
+    careless = {state.disk["x"] for state in after_a_cut(written(memory, careful=False), model)}
+    assert careless == {b"old", b"", b"ne", b"\0\0\0\0\0", b"newer"}
+    careful = {state.disk["x"] for state in after_a_cut(written(memory, careful=True), model)}
+    assert careful == {b"old", b"newer"}
+
+
+def test_the_model_of_the_disk_keeps_the_names_of_each_folder_apart(memory: Path) -> None:
+    (memory / "a").mkdir()
+    (memory / "b").mkdir()
+    (memory / "a" / "x").write_bytes(b"x")
+    recorder = Recorder(memory)
+    with recorder.recording():
+        os.rename(memory / "a" / "x", memory / "b" / "x")
+        recorder.report("renamed")
+        fsync_folder(memory / "b")
+        recorder.report("synced")
+    any_subset = {(frozenset(name for name in state.disk if name[-1] == "x"), state.reported) for state in after_a_cut(recorder)}
+    both, here, there, nowhere = frozenset({"a/x", "b/x"}), frozenset({"a/x"}), frozenset({"b/x"}), frozenset[str]()
+    assert any_subset >= {(each, "renamed") for each in (both, here, there, nowhere)}
+    assert {names for names, reported in any_subset if reported == "synced"} == {both, there}
+    ordered = after_a_cut(recorder, "ordered")
+    assert {frozenset(name for name in state.disk if name[-1] == "x") for state in ordered} == {here, there}
+    assert {"b/x"} == {name for state in ordered if state.reported == "synced" for name in state.disk if name[-1] == "x"}
+
+
+def test_the_recorder_notices_what_it_did_not_record(memory: Path) -> None:
+    recorder = Recorder(memory)
+    with pytest.raises(AssertionError), recorder.recording():
+        (memory / "x").write_bytes(b"by another way")
