@@ -1,14 +1,15 @@
 """Writes the manifest of a release folder: what its components are and what they were made to go with.
 
     edge-ota build FOLDER --id ID --counter N [--minimum-agent X.Y.Z] [--golden INCIDENTS.jsonl] [--bom LICENCE]
-                   [--max-rss-mib N] [--max-sentence-s N] [--chunk-kib N]
+                   [--max-rss-mib N] [--max-sentence-s N] [--chunk-kib N] [--group-key FILE]
 
 Rules: no file may be of a format that runs code when it is loaded (`contents`); every file below the folder becomes a component,
 except the manifest; a hidden file is an error, because nobody means to release it; a file larger than a chunk is described chunk
 by chunk, so that a gateway can verify what it fetches before it keeps it; the manifest is written last and atomically; what was
 written is parsed by the device's own code first. A `certificate.json` in the folder becomes the release's certificate; it must be
 of this writer, tokenizer, lexicon and rule. A `golden.json`, which `--golden` makes, becomes its golden cases. With `--bom` the
-bill of materials is made; it is a component like another.
+bill of materials is made; it is a component like another. With `--group-key` every component is described as it stands in the
+repository when it is sealed with that key; the files in the folder stay as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edge_agent.engines.writer import COMPUTE_TYPE
 from edge_agent.errors import EdgeAgentError, ReleaseError
 from edge_agent.prompt import PROMPT_VERSION
 from edge_agent.release.certificate import CERTIFICATE_NAME, STILL, Key, differs, parse_certificate, speaker_of
+from edge_agent.release.group_keys import KEYS_NAME, GroupKey
 from edge_agent.release.manifest import (
     CHUNK_BYTES,
     FORMAT,
@@ -43,6 +45,7 @@ from edge_agent.verify import VERIFIER_VERSION
 from edge_ota.bom import BOM_NAME, bill
 from edge_ota.contents import refuse_contents
 from edge_ota.golden import GOLDEN_NAME, golden_cases
+from edge_ota.seal import read_group_key, sealed_component
 from edge_ota.signing import OperatorError
 
 DEFAULT_LIMITS = Limits(max_rss_bytes=400 << 20, max_sentence_s=20.0)
@@ -58,6 +61,8 @@ class Recipe:
     minimum_agent: str = "0.1.0"
     limits: Limits = DEFAULT_LIMITS
     chunk_bytes: int = CHUNK_BYTES
+    group_key: GroupKey | None = None
+    """What the components are sealed with; None: they are published as they are."""
 
 
 def build_manifest(folder: Path, recipe: Recipe) -> Manifest:
@@ -69,7 +74,7 @@ def build_manifest(folder: Path, recipe: Recipe) -> Manifest:
     missing = [name for name in REQUIRED if name not in files]
     if missing:
         raise ReleaseError(f"{folder}: lacks {', '.join(missing)}: train them first")
-    components = {name: describe_file(name, path, recipe.chunk_bytes) for name, path in files.items()}
+    components = {name: describe_file(name, path, recipe.chunk_bytes, recipe.group_key) for name, path in files.items()}
     manifest = Manifest(
         format=FORMAT,
         id=recipe.id,
@@ -91,8 +96,11 @@ def build_manifest(folder: Path, recipe: Recipe) -> Manifest:
     return manifest
 
 
-def describe_file(name: str, path: Path, chunk_bytes: int) -> Component:
-    """A component, with its chunks where it is larger than one. Raises OperatorError, ReleaseError for a format not released."""
+def describe_file(name: str, path: Path, chunk_bytes: int, group_key: GroupKey | None = None) -> Component:
+    """A component, with its chunks where it is larger than one, or sealed.
+
+    Raises OperatorError, ReleaseError for a format not released.
+    """
     whole, length, chunks = hashlib.sha256(), 0, []
     try:
         with path.open("rb") as file:
@@ -105,6 +113,8 @@ def describe_file(name: str, path: Path, chunk_bytes: int) -> Component:
     except OSError as error:
         raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
     digest = whole.hexdigest()
+    if group_key is not None:
+        return sealed_component(Component(sha256=digest, size_bytes=length), path, group_key, chunk_bytes)
     if len(chunks) <= 1:
         return Component(sha256=digest, size_bytes=length)
     stored = Stored(sha256=digest, size_bytes=length, chunk_bytes=chunk_bytes, chunks=tuple(chunks))
@@ -115,6 +125,10 @@ def _files(folder: Path) -> Mapping[str, Path]:
     """What a release of this folder is made of, by path. Raises OperatorError for a hidden file."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     found.pop(MANIFEST_NAME, None)
+    if KEYS_NAME in found:
+        raise OperatorError(
+            f"{folder / KEYS_NAME}: a gateway keeps the wrapped keys under this name: choose another for the file"
+        )
     if hidden := [name for name in found if any(part.startswith(".") for part in name.split("/"))]:
         raise OperatorError(f"{folder / hidden[0]}: hidden, and every file of the folder is released: remove it")
     return found
@@ -169,14 +183,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--chunk-kib", type=int, default=CHUNK_BYTES >> 10, help="a larger component is described in chunks (1024)"
     )
+    parser.add_argument("--group-key", type=Path, metavar="FILE", help="seal the components with the key of a fleet group")
     options = parser.parse_args(argv)
     if options.max_rss_mib < 1 or not 0 < options.max_sentence_s < float("inf"):
         parser.error("--max-rss-mib and --max-sentence-s are above 0")
     if not MIN_CHUNK_KIB <= options.chunk_kib <= MAX_CHUNK_BYTES >> 10:
         parser.error(f"--chunk-kib is between {MIN_CHUNK_KIB} and {MAX_CHUNK_BYTES >> 10}")
     limits = Limits(max_rss_bytes=options.max_rss_mib << 20, max_sentence_s=options.max_sentence_s)
-    recipe = Recipe(options.id, options.counter, options.minimum_agent, limits, options.chunk_kib << 10)
     try:
+        key = None if options.group_key is None else read_group_key(options.group_key)
+        recipe = Recipe(options.id, options.counter, options.minimum_agent, limits, options.chunk_kib << 10, key)
         build(options.folder, recipe, options.golden, options.bom)
     except EdgeAgentError as error:
         print(f"edge-ota build: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "calibrate": ("edge_ota.calibrate.certificate", "measure a release's writer and write its certificate"),
     "curve": ("edge_ota.calibrate.curve", "how much has to be escalated for how much quality"),
     "keys": ("edge_ota.keys", "make and show signing keys"),
+    "group-key": ("edge_ota.group_key", "make keys that seal releases, and give them to gateways"),
     "init": ("edge_ota.init", "begin a repository of releases"),
     "sign": ("edge_ota.sign", "add a signature to a metadata file, also on a machine without a network"),
     "commit": ("edge_ota.commit", "publish what has enough signatures"),

@@ -25,13 +25,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from securesystemslib.signer import Signer
 
-from edge_agent.errors import InputError
+from edge_agent.errors import InputError, ReleaseError
 from edge_agent.private_file import make_private
-from edge_agent.release.group_keys import KEY_BYTES, GroupKey, Keys, device_key_id, encode_keys, parse_device
-from edge_ota.files import Folder
-from edge_ota.publish import publish_keys, standing_keys
-from edge_ota.repository import load_folder
-from edge_ota.seal import read_group_key, wrapped_keys
+from edge_agent.release.group_keys import KEY_BYTES, KEYS_NAME, GroupKey, Keys, device_key_id, encode_keys, parse_device
+from edge_ota.files import Folder, put
+from edge_ota.pending import finish
+from edge_ota.repository import entry_of, keys_of, load_folder, release_of, stored_name
+from edge_ota.roles import group_role, with_wrapped
+from edge_ota.seal import check_wrapped, read_group_key, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import add_key_options, run, told
 
@@ -136,15 +137,34 @@ def _change(options: argparse.Namespace, change: Callable[[], Change]) -> int:
     """Change the group's wrapped keys in the repository; an exit code."""
 
     def work(signers: Sequence[Signer], now: datetime) -> int:
-        files = Folder(options.repository)
-        standing = standing_keys(files, load_folder(options.repository), options.group)
-        before = Keys() if standing is None else wrapped_keys(standing, f"the keys of {options.group}")
-        after = change()(before)
+        state, files, role = load_folder(options.repository), Folder(options.repository), group_role(options.group)
+        if role not in state.groups:
+            raise OperatorError(
+                f"no group {options.group!r} in this repository; it has {', '.join(sorted(state.groups)) or 'none'}"
+            )
+        standing = keys_of(files, role, state.groups[role])
+        after = change()(Keys() if standing is None else wrapped_keys(standing, f"the keys of {options.group}"))
+        data = _encoded(after)
+        release = release_of(files, role, state.groups[role])
+        if release is not None:
+            check_wrapped(release[0], data, options.group)
         for key_id, entries in sorted(after.keys.items()):
             print(f"group key {key_id}: {len(entries)} devices")
-        return publish_keys(options.repository, options.group, encode_keys(after), signers, now)
+        changes = with_wrapped(state, options.group, data, now)
+        for document in changes.values():
+            entry = entry_of(document, role, KEYS_NAME)
+            if entry is not None:
+                put(options.repository / stored_name(entry), iter([data]), entry.length, entry.hashes["sha256"])
+        return finish(options.repository, changes, signers, now)
 
     return run("group-key", options, work)
+
+
+def _encoded(keys: Keys) -> bytes:
+    try:
+        return encode_keys(keys)
+    except ReleaseError as error:
+        raise OperatorError(str(error)) from error
 
 
 def _of_repository(arguments: argparse.ArgumentParser) -> argparse.ArgumentParser:

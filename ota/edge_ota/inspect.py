@@ -29,11 +29,13 @@ from edge_ota.repository import (
     check_stored,
     entry_of,
     foreign,
+    keys_of,
     load,
     release_of,
     stored_name,
 )
 from edge_ota.rotate import roles_of
+from edge_ota.seal import check_wrapped, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import told
 from edge_ota.unbundle import Bundle
@@ -124,7 +126,17 @@ def _group(files: Files, document: Metadata[Targets], role: str, problems: list[
             check_stored(files, file)
         except OperatorError as error:
             problems.append(f"{role}: {error}")
-    return None if found is None else {**_told(found[0]), "here": True, "published": found[1].custom.get("published")}
+    if found is None:
+        return None
+    try:
+        keys = keys_of(files, role, document)
+        check_wrapped(found[0], keys, role)
+    except OperatorError as error:
+        problems.append(f"{role}: {error}")
+        keys = None
+    wrapped = {} if keys is None else {key_id: len(entries) for key_id, entries in wrapped_keys(keys, role).keys.items()}
+    published = found[1].custom.get("published")
+    return {**_told(found[0]), "here": True, "published": published, "wrapped": wrapped}
 
 
 def _unnamed(bundle: Bundle) -> list[str]:
@@ -173,6 +185,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         if not release or release.get("here") is False:
             lines.append(f"  {name}: {'no release' if not release else 'its release is not here'}")
         else:
-            sealed = ", sealed" if release["sealed"] else ""
+            devices = ", ".join(f"{release.get('wrapped', {}).get(key_id, 0)} devices" for key_id in release["sealed"])
+            sealed = f", sealed for {devices}" if devices else ""
             lines.append(f"  {name}: {release['id']}, counter {release['counter']}, {release['stored_bytes']} bytes{sealed}")
     return [*lines, *(f"  PROBLEM {problem}" for problem in found["problems"])]

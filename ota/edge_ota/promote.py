@@ -20,7 +20,7 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from edge_agent.release.manifest import Manifest, encode_manifest
+from edge_agent.release.manifest import encode_manifest
 from edge_ota.files import Folder
 from edge_ota.pending import finish
 from edge_ota.publish import from_repository, publish
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--hold-h", type=float, default=24.0, help="hours since it was published there (24)")
     arguments.add_argument("--minimum-success", type=float, default=0.95, metavar="SHARE", help="of the gateways (0.95)")
     arguments.add_argument("--minimum-gateways", type=int, default=1, metavar="N")
-    arguments.add_argument("--keys", type=Path, metavar="KEYS.json", help="of a sealed release: its keys, wrapped for the goal")
+    arguments.add_argument("--keys", type=Path, metavar="KEYS.json", help="wrapped keys in place of those that the goal has")
     options = arguments.parse_args(argv)
     if not (0 < options.minimum_success <= 1 and options.hold_h >= 0):
         arguments.error("--minimum-success is above 0 and at most 1, --hold-h is not below 0")
@@ -72,7 +72,7 @@ def _promote(options: argparse.Namespace, signers: Sequence[Signer], now: dateti
     print("\n".join([f"{manifest.id}, counter {manifest.counter}: {said.lines()[0]}", *said.lines()[1:]]))
     if why := said.why_not(options.minimum_gateways, options.minimum_success):
         raise OperatorError(f"{manifest.id}: {why}")
-    keys = _keys(options.keys, options.goal, manifest)
+    keys = None if options.keys is None else _present(options.keys)
     return publish(options.repository, options.goal, from_repository(files, manifest, keys), signers, now)
 
 
@@ -80,19 +80,13 @@ def _named(path: Path | None) -> list[str]:
     """The gateways that a file names. Raises OperatorError."""
     if path is None:
         return []
-    data = Folder(path.parent).read(path.name)
-    if data is None:
-        raise OperatorError(f"{path} is missing")
+    data = _present(path)
     return [name for line in data.decode(errors="replace").splitlines() if (name := line.strip()) and not name.startswith("#")]
 
 
-def _keys(path: Path | None, goal: str, manifest: Manifest) -> bytes | None:
-    """The wrapped keys for the goal. Raises OperatorError where a sealed release has none, for the source's are others'."""
-    if path is not None:
-        data = Folder(path.parent).read(path.name)
-        if data is None:
-            raise OperatorError(f"{path} is missing")
-        return data
-    if all(part.stored is None or not part.stored.sealed for part in manifest.components.values()):
-        return None
-    raise OperatorError(f"{manifest.id}: is sealed: wrap its keys for the group {goal}, and give them with --keys")
+def _present(path: Path) -> bytes:
+    """What a file holds. Raises OperatorError."""
+    data = Folder(path.parent).read(path.name)
+    if data is None:
+        raise OperatorError(f"{path} is missing")
+    return data

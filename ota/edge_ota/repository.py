@@ -27,6 +27,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.api.serialization import DeserializationError
 
 from edge_agent.errors import ReleaseError
+from edge_agent.release.group_keys import KEYS_NAME
 from edge_agent.release.manifest import Manifest, parse_manifest
 from edge_ota.files import Files, Folder, is_whole
 from edge_ota.signing import OperatorError, identity
@@ -36,7 +37,6 @@ TARGETS = "targets"
 TIMESTAMP_NAME = f"{METADATA}/timestamp.json"
 GROUP_PREFIX = "group-"
 RELEASE_NAME = "release.json"
-KEYS_NAME = "keys.json"
 MAX_BYTES: dict[str, int] = {"root": 128 << 10, "timestamp": 16 << 10, "snapshot": 256 << 10, "targets": 1 << 20}
 """By type: larger metadata is not taken by a device."""
 MAX_GROUPS = 31
@@ -210,6 +210,12 @@ def release_of(files: Files, role: str, group: Metadata[Targets]) -> tuple[Manif
         return parse_manifest(stored(files, entry), entry.path), entry
     except ReleaseError as error:
         raise OperatorError(str(error)) from error
+
+
+def keys_of(files: Files, role: str, group: Metadata[Targets]) -> bytes | None:
+    """The group's wrapped keys, verified; None where it has none. Raises OperatorError."""
+    entry = entry_of(group, role, KEYS_NAME)
+    return None if entry is None else stored(files, entry)
 
 
 def stored(files: Files, entry: TargetFile) -> bytes:

@@ -23,14 +23,11 @@ from edge_ota.files import Files, Folder
 from edge_ota.pending import finish, waiting
 from edge_ota.publish import from_repository, publish
 from edge_ota.repository import (
-    KEYS_NAME,
     METADATA,
     State,
     decode,
-    entry_of,
     load_folder,
     release_of,
-    stored,
     verify,
 )
 from edge_ota.roles import REVOKED_FIELD, group_role, with_keys
@@ -73,17 +70,17 @@ def _release(options: argparse.Namespace, signers: Sequence[Signer], now: dateti
     if options.release != current.id:
         return finish(options.repository, {}, signers, now)
     revoked = [*found[1].custom.get(REVOKED_FIELD, []), current.id][-MAX_REVOKED:]
-    old, keys = _before(state, files, role, current, revoked)
+    old = _before(state, files, role, current, revoked)
     counter = current.counter + 1
     new_id = options.id or f"{old.id.split(REVOKED_MARK)[0]}{REVOKED_MARK}{counter}"
     again = msgspec.structs.replace(old, id=new_id, counter=counter)
     print(f"{current.id} (counter {current.counter}) gives way to {new_id} (counter {counter}), which is {old.id} again")
-    shipment = from_repository(files, again, keys, tuple(revoked))
+    shipment = from_repository(files, again, revoked=tuple(revoked))
     return publish(options.repository, options.group, shipment, signers, now)
 
 
-def _before(state: State, files: Files, role: str, current: Manifest, revoked: Sequence[str]) -> tuple[Manifest, bytes | None]:
-    """The newest release of the group that differs from the present one in a component and was not taken back, with its keys.
+def _before(state: State, files: Files, role: str, current: Manifest, revoked: Sequence[str]) -> Manifest:
+    """The newest release of the group that differs from the present one in a component and was not taken back.
 
     Raises OperatorError.
     """
@@ -97,8 +94,7 @@ def _before(state: State, files: Files, role: str, current: Manifest, revoked: S
         verify(state.targets.signed, role, older, f"{name} (were its keys changed since? build and publish the release anew)")
         found = release_of(files, role, older)
         if found and found[0].components != current.components and found[0].id.split(REVOKED_MARK)[0] not in gone:
-            keys = entry_of(older, role, KEYS_NAME)
-            return found[0], None if keys is None else stored(files, keys)
+            return found[0]
     raise OperatorError(f"{role}: there is no release before {current.id}: publish one")
 
 

@@ -28,8 +28,9 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+from edge_agent.release.group_keys import KEYS_NAME
 from edge_agent.release.manifest import Manifest, encode_manifest, stored_form
-from edge_ota.repository import GROUP_PREFIX, KEYS_NAME, MAX_GROUPS, RELEASE_NAME, State, delegated, target
+from edge_ota.repository import GROUP_PREFIX, MAX_GROUPS, RELEASE_NAME, State, delegated, target
 from edge_ota.signing import OperatorError, identity
 
 DAYS_FIELD = "x-edge-ota-days"
@@ -100,6 +101,16 @@ def with_release(
     document = _next(state, role, now)
     document.signed.targets = {entry.path: entry for entry in entries}
     return {role: document}
+
+
+def with_wrapped(state: State, group: str, keys: bytes, now: datetime) -> dict[str, Metadata[Any]]:
+    """The group's document with other wrapped keys; none if they are these. Its release stands, and was published when it was."""
+    document = _next(state, group_role(group), now)
+    entry = target(f"groups/{group}/{KEYS_NAME}", keys)
+    if document.signed.targets.get(entry.path) == entry:
+        return {}
+    document.signed.targets = {**document.signed.targets, entry.path: entry}
+    return {group_role(group): document}
 
 
 def with_keys(
