@@ -48,6 +48,13 @@ class Operator:
         for name in NAMES:
             self.new_key(name)
 
+    def copied(self, folder: Path) -> Operator:
+        """The same keys, repository and releases in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        operator = Operator.__new__(Operator)
+        operator.folder, operator.repository = folder, folder / "repo"
+        return operator
+
     def new_key(self, name: str) -> Path:
         """A key file; its public part stands beside it."""
         assert keys.main(["new", str(self.folder / name)]) == 0
@@ -76,15 +83,15 @@ class Operator:
         assert init.main(self.init_arguments(*INIT_SECRET)) == 0
         return self.repository
 
-    def release(self, counter: int) -> Path:
-        """A release's folder; releases differ in one word of the lexicon."""
+    def release(self, counter: int, *options: str) -> Path:
+        """A release's folder, built with `options`; releases differ in one word of the lexicon."""
         folder = self.folder / f"release-{counter}"
         shutil.copytree(FACTORY, folder)
         for name in ("certificate.json", "manifest.json"):
             (folder / name).unlink()
         with (folder / "lexicon.txt").open("a", encoding="utf-8") as file:
             file.write(f"zz{counter}\n")
-        assert build.main([str(folder), "--id", f"trial-{counter}", "--counter", str(counter)]) == 0
+        assert build.main([str(folder), "--id", f"trial-{counter}", "--counter", str(counter), *options]) == 0
         return folder
 
     def publish(self, counter: int, group: str = "canary") -> int:
