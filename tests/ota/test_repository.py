@@ -30,10 +30,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 @pytest.fixture
 def operator(begun: Operator, tmp_path: Path) -> Operator:
     """A copy of a repository whose canary has release 1."""
-    shutil.copytree(begun.folder, tmp_path, dirs_exist_ok=True)
-    copied = Operator.__new__(Operator)
-    copied.folder, copied.repository = tmp_path, tmp_path / "repo"
-    return copied
+    return begun.copied(tmp_path)
 
 
 def test_a_client_gets_the_release_of_its_group_and_no_other(operator: Operator, tmp_path: Path) -> None:
