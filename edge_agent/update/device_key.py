@@ -28,7 +28,7 @@ MAX_KEY_FILE_BYTES = 16 << 10
 CREDENTIALS = "/run/credentials"
 """Below it systemd puts the credentials of services."""
 
-_ANOTHER = "make one with `edge-agent update key --new`, and have the operator wrap the group's key for it"
+_ANOTHER = "make one with `edge-agent update key --new FILE`, and have the operator wrap the group's key for it"
 
 
 def read_device_key(path: str | os.PathLike[str]) -> X25519PrivateKey:
@@ -76,7 +76,7 @@ def open_keys(manifest: Manifest, keys: bytes | None, source: str, key_file: str
     if not wanted:
         return {}
     if not key_file:
-        raise ReleaseError(f"{manifest.id}: is sealed, and this device has no key: set `update.device_key_file`, or {_ANOTHER}")
+        raise ReleaseError(f"{manifest.id}: is sealed, and this device has no key: set `update.key_file`, or {_ANOTHER}")
     if keys is None:
         raise ReleaseError(f"{manifest.id}: is sealed, and {source} is missing: the operator wraps the group's key first")
     device = read_device_key(key_file)

@@ -62,7 +62,7 @@ def test_a_key_that_openssl_made_can_be_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("put", "said"),
     [
-        (lambda path: None, "no such file; make one with `edge-agent update key --new`"),
+        (lambda path: None, "no such file; make one with `edge-agent update key --new FILE`"),
         (lambda path: written(path, pem(), 0o640), "others than its owner may use it; `chmod 600` it"),
         (lambda path: written(path, pem(), 0o604), "others than its owner may use it; `chmod 600` it"),
         (lambda path: written(path, b""), "holds no private key in PEM"),
@@ -126,7 +126,7 @@ def test_a_release_in_the_clear_needs_no_key_and_reads_no_file(tmp_path: Path) -
 
 def test_who_has_no_key_was_not_given_one_or_has_anothers_is_told(tmp_path: Path) -> None:
     path = str(written(tmp_path / "device.key", pem()))
-    with pytest.raises(ReleaseError, match=r"this device has no key: set `update.device_key_file`"):
+    with pytest.raises(ReleaseError, match=r"this device has no key: set `update.key_file`"):
         open_keys(release(), wrapped(DEVICE), SOURCE, "")
     with pytest.raises(ReleaseError, match=r"is sealed, and keys.json is missing"):
         open_keys(release(), None, SOURCE, path)
