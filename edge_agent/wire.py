@@ -33,6 +33,10 @@ class Deadline:
             raise TimeoutError("no time is left")
         return left_s
 
+    def renew(self, timeout_s: float) -> None:
+        """The exchange goes on with another part, which has a time of its own."""
+        self._end_s = self._clock.monotonic_s() + timeout_s
+
 
 class Wire:
     """What the HTTP library sees of a socket: `sendall`, `makefile`, `settimeout`, `close`. `max_bytes` None: no limit."""

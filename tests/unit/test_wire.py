@@ -28,6 +28,8 @@ def test_a_deadline_counts_down_and_then_there_is_no_time_left() -> None:
     clock.time_s += 2.0
     with pytest.raises(TimeoutError):
         deadline.left_s()
+    deadline.renew(1.0)
+    assert deadline.left_s() == 1.0
 
 
 def test_what_is_sent_and_received_goes_through(pair: tuple[socket.socket, socket.socket]) -> None:

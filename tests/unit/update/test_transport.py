@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 
 from edge_agent.clock import SystemClock
 from edge_agent.update.transport import Transport
@@ -48,8 +48,16 @@ def test_a_file_comes_whole_over_http() -> None:
     ],
 )
 def test_any_status_but_200_is_no_file(answer: bytes) -> None:
-    with answering(sending(answer)) as url, pytest.raises(DownloadHTTPError):
+    with answering(sending(answer)) as url, pytest.raises(DownloadError, match="status"):
         transport().download_bytes(f"{url}/x", LIMIT)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_missing_file_is_told_apart_also_by_object_stores(status: int) -> None:
+    answer = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
+    with answering(sending(answer)) as url, pytest.raises(DownloadHTTPError) as told:
+        transport().download_bytes(f"{url}/x", LIMIT)
+    assert told.value.status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,7 @@ def _dripping(first: bytes) -> Callable[[socket.socket], None]:
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
 def test_a_server_that_drips_runs_into_the_deadline(first: bytes) -> None:
-    with answering(_dripping(first)) as url, pytest.raises(SlowRetrievalError, match="not whole within"):
+    with answering(_dripping(first)) as url, pytest.raises(DownloadError, match="not whole within"):
         transport(timeout_s=0.3).download_bytes(f"{url}/x", LIMIT)
 
 

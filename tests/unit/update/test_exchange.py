@@ -1,0 +1,155 @@
+"""One GET: counted, bounded, on a connection that is kept, whatever the server does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import LinkError
+from edge_agent.update.exchange import Answer, Meter, Web
+from tests.journals import SetClock
+from tests.update.ranges import compressed, endless_head, ranges
+from tests.update.server import answering
+
+MANY = 1 << 30
+
+
+def web(max_bytes: int = MANY, authorization_file: str = "") -> tuple[Web, Meter]:
+    meter = Meter(max_bytes)
+    return Web(SystemClock(), meter, authorization_file=authorization_file), meter
+
+
+def body(asking: Web, url: str, timeout_s: float = 10.0) -> bytes:
+    answer = asking.get(url, timeout_s)
+    data = b""
+    while part := answer.read(1 << 20):
+        data += part
+    answer.close()
+    return data
+
+
+def rest(answer: Answer) -> bytes:
+    return b"".join(iter(lambda: answer.read(1 << 20), b""))
+
+
+def test_a_meter_says_when_more_came_than_may() -> None:
+    meter = Meter(3)
+    meter.take(3)
+    assert not meter.is_full
+    with pytest.raises(LinkError, match="more came than the 3 bytes"):
+        meter.take(1)
+    assert meter.is_full
+    assert meter.received_bytes == 4
+
+
+def test_one_connection_serves_one_request_after_the_other_and_every_byte_counts() -> None:
+    asking, meter = web()
+    with ranges({"a": b"a" * 100_000, "b": b"b"}) as server:
+        assert body(asking, f"{server.url}/a") == b"a" * 100_000
+        assert body(asking, f"{server.url}/b") == b"b"
+        asking.close()
+        assert len({request.connection for request in server.asked}) == 1
+        assert meter.received_bytes > server.sent_bytes  # heads too
+
+
+def test_an_answer_that_was_not_read_to_its_end_takes_its_connection_with_it() -> None:
+    asking, _ = web()
+    with ranges({"a": b"a" * 100_000, "b": b"b"}) as server:
+        answer = asking.get(f"{server.url}/a", 10.0)
+        answer.read(10)
+        answer.close()
+        answer.close()
+        assert body(asking, f"{server.url}/b") == b"b"
+        asking.close()
+        assert len({request.connection for request in server.asked}) == 2
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_opened_again() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    asking, _ = web()
+    try:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        assert [body(asking, url), body(asking, url)] == [b"ok", b"ok"]
+    finally:
+        asking.close()
+        thread.join()
+        listening.close()
+
+
+def test_no_more_is_received_than_may_be() -> None:
+    asking, meter = web(max_bytes=100_000)
+    with ranges({"a": b"a" * 1_000_000}) as server, pytest.raises(LinkError, match="more came than"):
+        body(asking, f"{server.url}/a")
+    assert meter.received_bytes < 200_000
+
+
+def test_a_head_without_end_is_left() -> None:
+    asking, meter = web()
+    with ranges({"a": b""}, endless_head) as server, pytest.raises(LinkError, match="head is longer"):
+        asking.get(f"{server.url}/a", 10.0)
+    assert meter.received_bytes < 200_000
+
+
+def test_a_compressed_answer_is_none() -> None:
+    asking, _ = web()
+    with ranges({"a": b""}, compressed) as server, pytest.raises(LinkError, match="compressed"):
+        asking.get(f"{server.url}/a", 10.0)
+
+
+def test_the_deadline_is_one_for_all_and_is_renewed_by_the_reader() -> None:
+    clock = SetClock(100.0)
+    asking = Web(clock, Meter(MANY))
+    with ranges({"x": bytes(200_000)}) as server:
+        answer = asking.get(f"{server.url}/x", 10.0)
+        assert answer.read(2) == bytes(2)
+        clock.time_s += 11.0
+        with pytest.raises(LinkError, match="not whole within"):
+            rest(answer)
+        answer.renew(10.0)
+        assert rest(answer)
+        answer.close()
+
+
+def test_an_authorization_is_read_anew_for_each_request(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("TargetToken one\n")
+    asking, _ = web(authorization_file=str(secret))
+    with ranges({"a": b"a"}) as server:
+        body(asking, f"{server.url}/a")
+        secret.write_text("TargetToken two\n")
+        body(asking, f"{server.url}/a")
+        assert [request.authorization for request in server.asked] == ["TargetToken one", "TargetToken two"]
+        secret.unlink()
+        with pytest.raises(LinkError, match="No such file"):
+            asking.get(f"{server.url}/a", 10.0)
+        asking.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "x", "http://", "http://127.0.0.1:port/x", "https://[::1/x", "file:///etc/hostname"]
+)
+def test_an_address_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(LinkError, match=r"not an address|Invalid|port"):
+        web()[0].get(url, 1.0)
+
+
+def test_what_a_server_says_in_an_error_is_short_and_printable() -> None:
+    with answering(lambda line: line.sendall(b"\x1b[31m" + b"x" * 5_000 + b"\r\n\r\n")) as url:
+        with pytest.raises(LinkError) as told:
+            web()[0].get(f"{url}/x", 5.0)
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 300
