@@ -17,7 +17,7 @@ from pathlib import Path
 from securesystemslib.signer import Signer, SSlibKey
 
 from edge_ota.files import Folder
-from edge_ota.pending import finish, waiting
+from edge_ota.pending import finish, pending_folder
 from edge_ota.repository import load
 from edge_ota.roles import DEFAULT_DAYS, first_documents, group_role
 from edge_ota.signing import OperatorError, read_public
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _init(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
     if load(Folder(options.repository)) is not None:
-        if waiting(options.repository, None):  # published, and cut off before what waited was removed
+        if pending_folder(options.repository).is_dir():  # published, and cut off before what waited was removed
             return finish(options.repository, {}, signers, now)
         raise OperatorError(f"{options.repository}: is a repository already: change it with rotate and publish")
     keys: dict[str, list[SSlibKey]] = {

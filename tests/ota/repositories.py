@@ -12,7 +12,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
 from edge_agent.engines.loading import FACTORY
-from edge_agent.release.manifest import Manifest, parse_manifest
+from edge_agent.release.manifest import REQUIRED, Manifest, parse_manifest
 
 NAMES = ("root-a", "root-b", "root-c", "targets", "canary", "fleet", "online")
 INIT_SECRET = ("root-a", "root-b", "targets", "canary", "fleet", "online")
@@ -55,6 +55,14 @@ class Operator:
         operator.folder, operator.repository = folder, folder / "repo"
         return operator
 
+    def with_repository(self, folder: Path) -> Operator:
+        """The same keys and releases, with a copy of the repository, and of what waits beside it, in another folder."""
+        for path in self.repository.parent.glob(f"{self.repository.name}*"):
+            shutil.copytree(path, folder / path.name)
+        operator = Operator.__new__(Operator)
+        operator.folder, operator.repository = self.folder, folder / self.repository.name
+        return operator
+
     def new_key(self, name: str) -> Path:
         """A key file; its public part stands beside it."""
         assert keys.main(["new", str(self.folder / name)]) == 0
@@ -92,6 +100,17 @@ class Operator:
         with (folder / "lexicon.txt").open("a", encoding="utf-8") as file:
             file.write(f"zz{counter}\n")
         assert build.main([str(folder), "--id", f"trial-{counter}", "--counter", str(counter), *options]) == 0
+        return folder
+
+    def small_release(self, counter: int) -> Path:
+        """A release's folder with little in it, the largest part of which is described in chunks; no engine opens it."""
+        folder = self.folder / f"release-{counter}"
+        for name in REQUIRED:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(f"{name} ".encode() * (700 if name == "writer/model.bin" else 1))
+        (folder / "lexicon.txt").write_text(f"zz{counter}\n")
+        arguments = [str(folder), "--id", f"trial-{counter}", "--counter", str(counter), "--chunk-kib", "4"]
+        assert build.main(arguments) == 0
         return folder
 
     def publish(self, counter: int, group: str = "canary") -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,6 @@ def test_promotion_waits_for_time_and_success(operator: Operator, tmp_path: Path
     assert operator.installed(tmp_path / "client", "fleet") == operator.installed(tmp_path / "client", "canary")
 
 
-@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto-clients is not installed")
 @pytest.mark.parametrize("form", [["-v"], ["-F", "%p"]])
 def test_what_mosquitto_sub_prints_is_read(tmp_path: Path, form: list[str]) -> None:
     """Retained documents of real gateways' shape, through a real broker and its own client."""
