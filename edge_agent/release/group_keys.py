@@ -37,7 +37,7 @@ _DEVICE_LABEL = "edge-agent-device-key/1"
 _COMPONENT_LABEL = b"edge-agent-sealed/1"
 _EPHEMERAL_LABEL = b"edge-agent-keys/1 ephemeral"
 _ID_BYTES = 16
-_TELL = "give the operator what `edge-agent update key` prints"
+_TELL = "give the operator what `edge-agent update key FILE` prints"
 
 
 class GroupKey:

@@ -1,7 +1,7 @@
 """The device's own key, by which it opens what was wrapped for it: an X25519 private key in a file of PEM (PKCS #8).
 
-The file is one that `edge-agent update key` made, one of a person's, or a systemd credential, which may come encrypted from disk
-(`LoadCredentialEncrypted=`, bound to a TPM where there is one). Its public part is a line of text for the operator.
+The file is one that `edge-agent update key FILE` made, one of a person's, or a systemd credential, which may come encrypted from
+disk (`LoadCredentialEncrypted=`, bound to a TPM where there is one). Its public part is a line of text for the operator.
 
 Rules: the private part leaves its file only into the memory of the process that opens a release, is not kept there, and stands in
 no message. What is wrong with the key or with what was wrapped is never a release's fault: a release that cannot be read yet is
@@ -28,7 +28,7 @@ MAX_KEY_FILE_BYTES = 16 << 10
 CREDENTIALS = "/run/credentials"
 """Below it systemd puts the credentials of services."""
 
-_ANOTHER = "make one with `edge-agent update key --new FILE`, and have the operator wrap the group's key for it"
+_ANOTHER = "make one with `edge-agent update key FILE`, and have the operator wrap the group's key for it"
 
 
 def read_device_key(path: str | os.PathLike[str]) -> X25519PrivateKey:
@@ -59,8 +59,9 @@ def read_device_key(path: str | os.PathLike[str]) -> X25519PrivateKey:
 
 def make_device_key(path: str | os.PathLike[str]) -> X25519PrivateKey:
     """Make a key where there is none, mode 0600; the one that stands there then. Raises StorageError."""
-    private = X25519PrivateKey.generate()
-    make_private(Path(path), private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    if not os.path.lexists(path):  # where one stands, the folder need not be one to write to
+        private = X25519PrivateKey.generate()
+        make_private(Path(path), private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return read_device_key(path)
 
 

@@ -5,8 +5,8 @@
     edge-ota group-key wrap REPO --group GROUP --group-key FILE --device DEVICES... --key GROUP_KEY --key ONLINE_KEY...
     edge-ota group-key drop REPO --group GROUP [--device-id ID]... [--key-id ID]... --key GROUP_KEY --key ONLINE_KEY...
 
-A file of devices holds a line for each, as `edge-agent update key` prints it; other lines are empty or begin with `#`. Keep one
-for each group: a new key is wrapped for the devices in it.
+A file of devices holds a line for each, as `edge-agent update key FILE` prints it; other lines are empty or begin with `#`. Keep
+one for each group: a new key is wrapped for the devices in it.
 
 Rules: a key file that is there is never written over; the secret is never shown. The wrapped keys are a signed target of the
 group, published like a release, and the release that stands goes on. Who is dropped keeps what it could read: it takes a new
@@ -105,7 +105,7 @@ def read_devices(paths: Iterable[Path]) -> list[X25519PublicKey]:
             except InputError as error:
                 raise OperatorError(f"{path}:{number}: {error}") from error
     if not found:
-        raise OperatorError("no device is named: write a line for each into the file, as `edge-agent update key` prints it")
+        raise OperatorError("no device is named: write a line for each into the file, as `edge-agent update key FILE` prints it")
     return found
 
 

@@ -61,7 +61,7 @@ def test_another_device_is_told_that_it_is_not_among_them_and_what_to_do() -> No
     mine = device_key_id(DEVICES[2].public_key())
     assert str(refused.value) == (
         f"{SOURCE}: this device, whose key is {mine}, is not among the 2 that the group key {KEY.id} was wrapped for: give the"
-        " operator what `edge-agent update key` prints"
+        " operator what `edge-agent update key FILE` prints"
     )
 
 

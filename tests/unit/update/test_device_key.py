@@ -62,7 +62,7 @@ def test_a_key_that_openssl_made_can_be_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("put", "said"),
     [
-        (lambda path: None, "no such file; make one with `edge-agent update key --new FILE`"),
+        (lambda path: None, "no such file; make one with `edge-agent update key FILE`"),
         (lambda path: written(path, pem(), 0o640), "others than its owner may use it; `chmod 600` it"),
         (lambda path: written(path, pem(), 0o604), "others than its owner may use it; `chmod 600` it"),
         (lambda path: written(path, b""), "holds no private key in PEM"),
