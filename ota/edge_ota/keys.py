@@ -2,6 +2,9 @@
 
     edge-ota keys new FILE [--passphrase-file F | --passphrase]
     edge-ota keys show FILE...
+    edge-ota keys public FILE OUT.pub
+
+`public` writes the public part of a private key file, or of a key in a token or a service from the PEM that its own tools give.
 
 Rules: a file that is there is never written over; the private part is never shown.
 """
@@ -14,11 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import Key, SSlibKey
 
 from edge_agent.atomic import write_atomic
 from edge_ota.signing import PUBLIC_SUFFIX, OperatorError, encode_public, load_signer, new_key, read_public
-from edge_ota.task import add_key_options, read_passphrase, told
+from edge_ota.task import read_passphrase, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     secret.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt with it")
     show = tasks.add_parser("show", help="the id and public part of keys, from private or public files")
     show.add_argument("files", nargs="+")
-    add_key_options(show)
+    public = tasks.add_parser("public", help="write the public part of a key file, or of a PEM")
+    public.add_argument("file")
+    public.add_argument("out", type=Path)
+    for task in (show, public):
+        task.add_argument(
+            "--passphrase-file", action="append", default=[], type=Path, help="a file whose first line opens an encrypted key"
+        )
     options = arguments.parse_args(argv)
-    return told("keys", lambda: _new(options) if options.task == "new" else _show(options))
+    work = {"new": _new, "show": _show, "public": _public}[options.task]
+    return told("keys", lambda: work(options))
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -55,15 +65,31 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    passphrases = [read_passphrase(path) for path in options.passphrase_file]
-    ask = getpass.getpass if sys.stdin.isatty() else None
     for name in options.files:
-        if name.endswith(PUBLIC_SUFFIX):
-            _print(read_public(Path(name)))
-        else:
-            public = load_signer(name, passphrases, ask).public_key
-            _print(public)
+        _print(_public_of(name, options))
     return 0
+
+
+def _public(options: argparse.Namespace) -> int:
+    if options.out.exists():
+        raise OperatorError(f"{options.out}: is there already: choose another name")
+    key = _public_of(options.file, options)
+    if not isinstance(key, SSlibKey):
+        raise OperatorError(f"{options.file}: has a public part of a kind that cannot be written: give its PEM")
+    write_atomic(options.out, encode_public(key), mode=0o644)
+    _print(key)
+    return 0
+
+
+def _public_of(name: str, options: argparse.Namespace) -> Key:
+    """The public part of a private or public file, or of a PEM. Raises OperatorError."""
+    try:
+        return read_public(Path(name))
+    except OperatorError:
+        if name.endswith(PUBLIC_SUFFIX):
+            raise
+    ask = getpass.getpass if sys.stdin.isatty() else None
+    return load_signer(name, [read_passphrase(path) for path in options.passphrase_file], ask).public_key
 
 
 def _print(key: object) -> None:

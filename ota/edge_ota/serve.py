@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -48,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
             tag = f'"{facts.st_size:x}-{facts.st_mtime_ns:x}"'
-            asked = self.headers.get("Range")
+            asked = self.headers.get("Range") if body else None  # a range is of a GET alone (RFC 9110, 14.2)
             whole = asked is None or self.headers.get("If-Range", tag) != tag
             part = None if whole else _part(asked or "", facts.st_size)
             if part is not None and part[0] >= part[1]:
@@ -90,9 +91,20 @@ def _part(asked: str, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1) if last else size
 
 
-def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """One thread a connection. A client that goes away in the middle is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Said in a line, without a traceback."""
+        error = sys.exception()
+        print(f"{client_address}: {type(error).__name__}", file=sys.stderr)
+
+
+def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Server:
     """A server that is bound and not yet serving; port 0 picks a free one."""
-    return ThreadingHTTPServer((host, port), partial(Handler, folder=folder))
+    return Server((host, port), partial(Handler, folder=folder))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
