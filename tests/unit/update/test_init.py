@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from edge_agent.update import Offer, Source
+from edge_agent.update import Lead, Source, Verdict
+from edge_agent.update.jobs import Bundle
+from edge_agent.update.machine import Ended, Held
 
 
 class OneFile:
-    """A source that always has the same release of one file."""
+    """A source that offers one file until it was taken, and is told how it ended."""
 
-    def newest(self) -> Offer | None:
-        return Offer(release="r-2", counter=2, size_bytes=3)
+    name = "one-file"
 
-    def fetch(self, offer: Offer, folder: Path) -> None:
-        (folder / "manifest.json").write_bytes(b"{}\n"[: offer.size_bytes])
+    def __init__(self) -> None:
+        self.verdicts: list[tuple[Verdict, str]] = []
+        self.results: list[str] = []
+
+    def lead(self) -> Lead | None:
+        return Lead(source=self.name, ticket="1", place=Bundle(path="/x.tar"), tell=self._told) if not self.verdicts else None
+
+    def withdrawn(self, ticket: str) -> str:
+        return ""
+
+    def ended(self, ended: Ended) -> bool:
+        self.results.append(ended.result)
+        return True
+
+    def hint(self) -> None:
+        self.verdicts.clear()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _told(self, verdict: Verdict, words: str = "") -> None:
+        self.verdicts.append((verdict, words))
 
 
-def test_a_source_says_what_it_has_and_puts_it_into_a_folder(tmp_path: Path) -> None:
-    source: Source = OneFile()
-    offer = source.newest()
-    assert offer is not None
-    source.fetch(offer, tmp_path)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == offer.size_bytes
+def test_a_source_says_where_to_look_and_is_told_what_came_of_it() -> None:
+    one = OneFile()
+    source: Source = one
+    lead = source.lead()
+    assert lead is not None
+    lead.tell(Verdict.taken)
+    assert one.verdicts == [(Verdict.taken, "")]
+    assert source.lead() is None
+    held = Held(release="r", counter=1, manifest_sha256="0" * 64)
+    assert source.ended(Ended(held=held, result="committed", reason="", at_s=0.0, source=source.name, ticket="1"))
+    assert one.results == ["committed"]
 
 
-def test_an_offer_does_not_change_after_it_was_judged() -> None:
-    offer = Offer(release="r-2", counter=2, size_bytes=3)
+def test_a_lead_that_nobody_gave_can_be_told_about_and_does_not_change() -> None:
+    lead = Lead(source="order", place=Bundle(path="/x.tar"))
+    lead.tell(Verdict.failed, "not reached")
     with pytest.raises(AttributeError):
-        offer.counter = 9  # type: ignore[misc]  # the point of the test
+        lead.source = "another"  # type: ignore[misc]  # the point of the test
