@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("credentials", "private_file", "wire"),
     ("release",),
+    ("contents",),
     (
         "decode",
         "detect",
@@ -43,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("pipeline",),
     ("engines", "mqtt", "journal", "escalate", "update"),
-    ("workers", "web"),
+    ("workers", "web", "probe"),
     ("supervisor",),
     ("service",),
     ("demo", "replay", "commands"),
@@ -80,11 +81,15 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     "urllib3": ("escalate.http",),
     "amqtt": ("demo.broker",),
     "tuf": ("update.trust", "update.working_copy", "update.seen", "update.transport"),
+    "watchdog": ("update.watch",),
 }
 """Which modules of the device package may import a library. The bench has paho and SQLite too: its comparisons are a bare
 paho loop and plain SQLite."""
 
-OPERATOR_MAY_IMPORT: tuple[str, ...] = (*CORE, "atomic", "engines", "factory", "private_file", "__init__")
+OPERATOR_MAY_IMPORT: tuple[str, ...] = (
+    *CORE, "atomic", "engines", "factory", "private_file", "__init__", "update.merging", "update.adapter", "update.weights",
+)  # fmt: skip
+"""The merging of adapters, because the operator must make the very bytes that a device makes."""
 
 MIN_DOCSTRING_WORDS = 6
 MAX_MODULE_LINES = 400
