@@ -42,11 +42,11 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
-        path = (self._folder / unquote(urlsplit(self.path).path).lstrip("/").replace("\0", "")).resolve()
-        if not path.is_relative_to(self._folder) or not path.is_file():
+        opened = self._open()
+        if opened is None:
             self._say(HTTPStatus.NOT_FOUND, 0)
             return
-        with path.open("rb") as file:
+        with opened as file:
             facts = os.fstat(file.fileno())
             tag = f'"{facts.st_size:x}-{facts.st_mtime_ns:x}"'
             asked = self.headers.get("Range") if body else None  # a range is of a GET alone (RFC 9110, 14.2)
@@ -61,6 +61,15 @@ class Handler(BaseHTTPRequestHandler):
             if body:
                 file.seek(start)
                 self._send(file, end - start)
+
+    def _open(self) -> BinaryIO | None:
+        """The file that is asked for; None where there is none, or none that is served."""
+        try:
+            path = (self._folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
+            hidden = path.name.startswith(".")  # half written
+            return path.open("rb") if path.is_relative_to(self._folder) and path.is_file() and not hidden else None
+        except (OSError, ValueError):  # a name that no file can have among them
+            return None
 
     def _say(self, status: HTTPStatus, length: int, tag: str | None = None, content_range: str | None = None) -> None:
         self.send_response(status)
