@@ -116,6 +116,14 @@ class Repository:
         self.timestamp.version += 1
         self.publish()
 
+    def release_again(self, *roles: str) -> None:
+        """Publish what was changed in these groups' roles, in `group-a` unless they are named, under new versions."""
+        for role in roles or ("group-a",):
+            self.groups[role].version += 1
+        self.snapshot.version += 1
+        self.timestamp.version += 1
+        self.publish()
+
     def rotate(self, *roles: str) -> None:
         """A new root in which `roles` have new keys; what they signed is signed again."""
         before = list(self.signers["root"])
