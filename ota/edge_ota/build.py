@@ -42,6 +42,7 @@ from edge_agent.release.manifest import (
     parse_manifest,
 )
 from edge_agent.verify import VERIFIER_VERSION
+from edge_ota.adapter import merged_components
 from edge_ota.bom import BOM_NAME, bill
 from edge_ota.contents import refuse_contents
 from edge_ota.golden import GOLDEN_NAME, golden_cases
@@ -74,7 +75,8 @@ def build_manifest(folder: Path, recipe: Recipe) -> Manifest:
     missing = [name for name in REQUIRED if name not in files]
     if missing:
         raise ReleaseError(f"{folder}: lacks {', '.join(missing)}: train them first")
-    components = {name: describe_file(name, path, recipe.chunk_bytes, recipe.group_key) for name, path in files.items()}
+    described = {name: describe_file(name, path, recipe.chunk_bytes, recipe.group_key) for name, path in files.items()}
+    components = merged_components(folder, described)
     manifest = Manifest(
         format=FORMAT,
         id=recipe.id,

@@ -17,6 +17,7 @@ RECIPES: dict[str, tuple[str, str]] = {
 }
 """Recipe name -> the module that trains it, and what it makes."""
 TASKS: dict[str, tuple[str, str]] = {
+    "adapter": ("edge_ota.adapter", "make a release of a base that devices have and what changes in its writer"),
     "build": ("edge_ota.build", "write the manifest of a release's folder"),
     "calibrate": ("edge_ota.calibrate.certificate", "measure a release's writer and write its certificate"),
     "curve": ("edge_ota.calibrate.curve", "how much has to be escalated for how much quality"),
