@@ -64,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _bundle(options: argparse.Namespace, _: Sequence[Signer], now: datetime) -> int:
     state, files = load_folder(options.repository), Folder(options.repository)
-    for role, document in {**state.documents(), "snapshot": state.snapshot, "timestamp": state.timestamp}.items():
-        if document.signed.expires <= now:
-            raise OperatorError(f"{role} has expired, no gateway would take the bundle: refresh the repository first")
+    check_current(state, now)
     found = members(state, files, options.group)
     with whole(options.out) as out:
         for part in pack(found, files):
@@ -74,6 +72,13 @@ def _bundle(options: argparse.Namespace, _: Sequence[Signer], now: datetime) -> 
     size = sum(BLOCK_BYTES + _padded(member.size_bytes) for member in found) + len(END)
     print(f"{options.out}: {size} bytes, until {state.timestamp.signed.expires:%Y-%m-%d %H:%M} UTC")
     return 0
+
+
+def check_current(state: State, now: datetime) -> None:
+    """Raises OperatorError where a document has expired."""
+    for role, document in {**state.documents(), "snapshot": state.snapshot, "timestamp": state.timestamp}.items():
+        if document.signed.expires <= now:
+            raise OperatorError(f"{role} has expired, no gateway would take the bundle: refresh the repository first")
 
 
 def members(state: State, files: Files, group: str) -> list[Member]:

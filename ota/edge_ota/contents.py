@@ -38,6 +38,7 @@ _PACKED = (
 """How zip, gzip, bzip2, xz, 7z, zstd, lz4, lzma, zlib and HDF5 begin."""
 _TAR_MAGIC = (257, b"ustar")
 _MAX_JSON_BYTES = 64 << 20
+_JSON_BEGINS = tuple(b"%c" % each for each in b'{["-0123456789tfn')
 _WINDOW_BYTES = 1 << 20
 _OVERLAP_BYTES = 1 << 10
 _MAX_LINE_BYTES = 1 << 16
@@ -73,7 +74,7 @@ def _why(name: str, file: BinaryIO) -> str:
         return "a packed archive, as PyTorch's and Keras's files are"
     if _OPENS.match(head):
         return "begins as a pickle"
-    if size_bytes <= _MAX_JSON_BYTES and _is_json(file):
+    if size_bytes <= _MAX_JSON_BYTES and head.lstrip()[:1] in _JSON_BEGINS and _is_json(file):
         return ""
     walk = _walk(file, 0, size_bytes)
     if walk.stopped_at and (walk.stopped_at == size_bytes or (walk.imports and walk.calls)):

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_ota import build, init, keys, publish
+from edge_ota import build, init, keys, publish, rotate
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
@@ -102,16 +102,28 @@ class Operator:
         assert build.main([str(folder), "--id", f"trial-{counter}", "--counter", str(counter), *options]) == 0
         return folder
 
-    def small_release(self, counter: int) -> Path:
+    def small_release(self, counter: int, model: bytes = b"model " * 1_500) -> Path:
         """A release's folder with little in it, the largest part of which is described in chunks; no engine opens it."""
         folder = self.folder / f"release-{counter}"
         for name in REQUIRED:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(f"{name} ".encode() * (700 if name == "writer/model.bin" else 1))
+            (folder / name).write_bytes(model if name == "writer/model.bin" else name.encode())
         (folder / "lexicon.txt").write_text(f"zz{counter}\n")
-        arguments = [str(folder), "--id", f"trial-{counter}", "--counter", str(counter), "--chunk-kib", "4"]
+        arguments = [str(folder), "--id", f"trial-{counter}", "--counter", str(counter)]
+        arguments += ["--chunk-kib", "4" if len(model) < 1 << 20 else "1024"]
         assert build.main(arguments) == 0
         return folder
+
+    def publish_small(self, counter: int, group: str = "canary") -> int:
+        """Make and publish a small release."""
+        arguments = [str(self.repository), str(self.small_release(counter)), "--group", group]
+        return publish.main([*arguments, *self.with_keys(group, "online")])
+
+    def add_group(self, group: str) -> None:
+        """A group that is not there yet, with a key of its name."""
+        self.new_key(group)
+        change = [str(self.repository), "--role", f"group-{group}", "--add", self.public(group)]
+        assert rotate.main([*change, *self.with_keys("targets", group, "online")]) == 0
 
     def publish(self, counter: int, group: str = "canary") -> int:
         """Make and publish a release."""
