@@ -125,7 +125,7 @@ class _Remote:
     """A bundle on a web server."""
 
     def __init__(self, place: jobs.RemoteBundle, clock: Clock, meter: Meter) -> None:
-        self._web = Web(clock, meter, place.tls, place.authorization_file)
+        self._web = Web(clock, meter, place.tls, place.authorization_file, place.authorization_scheme)
         self._ranged = Ranged(self._web, place.url)
 
     def read(self, offset: int, length: int, timeout_s: float) -> bytes:

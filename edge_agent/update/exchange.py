@@ -1,4 +1,4 @@
-"""One GET at a time from a web server, within a deadline and an allowance of bytes. Nothing that comes is believed.
+"""One exchange at a time with a web server, within a deadline and an allowance of bytes. Nothing that comes is believed.
 
 Rules:
 * One exchange has one deadline, which holds for every byte: head, chunks and body. Whoever reads a long body in parts renews
@@ -61,6 +61,15 @@ class Meter:
             raise LinkError(f"more came than the {self.max_bytes} bytes that may be received now")
 
 
+class _Request(Struct, frozen=True):
+    """What is asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None
+
+
 class _Host(Struct, frozen=True):
     """Whom a connection is to."""
 
@@ -115,37 +124,51 @@ class Answer:
 class Web:
     """Asks web servers. At most one connection is kept."""
 
-    def __init__(self, clock: Clock, meter: Meter, tls: TlsSettings | None = None, authorization_file: str = "") -> None:
-        """`authorization_file` holds the value of the header `Authorization`; empty for none."""
+    def __init__(
+        self,
+        clock: Clock,
+        meter: Meter,
+        tls: TlsSettings | None = None,
+        authorization_file: str = "",
+        authorization_scheme: str = "",
+    ) -> None:
+        """`authorization_file` holds the value of the header `Authorization`, or what follows the scheme; empty for none."""
         self._clock = clock
         self._meter = meter
         self._tls = tls or TlsSettings()
         self._authorization_file = authorization_file
+        self._authorization_scheme = authorization_scheme
         self._kept: tuple[_Host, socket.socket] | None = None
 
     def get(self, url: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a GET, whatever its status, unless it is compressed. Raises LinkError."""
-        answer = self._answer(url, timeout_s, headers or {})
+        return self.ask("GET", url, timeout_s, headers)
+
+    def ask(
+        self, method: str, url: str, timeout_s: float, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """The same for another method; what is asked must do no harm when it comes twice. Raises LinkError."""
+        answer = self._answer(method, url, timeout_s, headers or {}, body)
         if answer.header("Content-Encoding").lower() not in ("", "identity"):
             answer.close()
             raise LinkError(f"{url}: the answer is compressed, which was not asked for")
         return answer
 
-    def _answer(self, url: str, timeout_s: float, headers: Mapping[str, str]) -> Answer:
+    def _answer(self, method: str, url: str, timeout_s: float, headers: Mapping[str, str], body: bytes | None) -> Answer:
         parts, host = _split(url)
         path = quote(parts.path or "/", safe=_KEPT) + (f"?{quote(parts.query, safe=_KEPT)}" if parts.query else "")
         deadline = Deadline(self._clock, timeout_s)
         kept, self._kept = self._kept, None
         try:
-            sent = {**headers, **self._fixed()}
+            request = _Request(method, path, {**headers, **self._fixed()}, body)
             if kept is not None and kept[0] == host:
                 try:
-                    return self._asked(kept, url, path, sent, deadline)
+                    return self._asked(kept, url, request, deadline)
                 except _ENDED_MEANWHILE:
                     pass
             elif kept is not None:
                 kept[1].close()
-            return self._asked((host, self._connected(host, deadline)), url, path, sent, deadline)
+            return self._asked((host, self._connected(host, deadline)), url, request, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _failed(url, error) from error
 
@@ -159,12 +182,14 @@ class Web:
         """Headers of every request. Raises OSError, ValueError."""
         fixed = {"Accept-Encoding": "identity"}
         if self._authorization_file:
-            fixed["Authorization"] = read_secret(self._authorization_file)
+            secret = read_secret(self._authorization_file)
+            if not (secret.isascii() and secret.isprintable()):
+                # The HTTP library would refuse it too, and quote it.
+                raise ValueError(f"{self._authorization_file} holds more than one line, or what no header may have")
+            fixed["Authorization"] = f"{self._authorization_scheme} {secret}".lstrip()
         return fixed
 
-    def _asked(
-        self, line: tuple[_Host, socket.socket], url: str, path: str, headers: Mapping[str, str], deadline: Deadline
-    ) -> Answer:
+    def _asked(self, line: tuple[_Host, socket.socket], url: str, request: _Request, deadline: Deadline) -> Answer:
         """Send a request on the connection `line`, which is closed where that fails."""
         host, raw = line
         wire = _Metered(raw, deadline, self._meter)
@@ -178,7 +203,7 @@ class Web:
         try:
             connection = http.client.HTTPConnection(host.name, host.port)
             connection.sock = cast(Any, wire)  # it has what is used of a socket
-            connection.request("GET", path, headers=dict(headers))
+            connection.request(request.method, request.path, body=request.body, headers=request.headers)
             response = connection.getresponse()
         except BaseException:
             raw.close()

@@ -48,7 +48,9 @@ class RemoteBundle(Struct, frozen=True, kw_only=True, tag="remote-bundle"):
     url: str
     size_bytes: int
     authorization_file: str = ""
-    """A file whose content is the value of the header `Authorization`; empty for none."""
+    """A file whose content is the value of the header `Authorization`, or what follows its scheme; empty for none."""
+    authorization_scheme: str = ""
+    """Such as `TargetToken`; empty where it stands in the file."""
     tls: TlsSettings | None = None
 
 
@@ -119,6 +121,29 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     folder: str = ""
     problem: Problem | None = None
+
+
+class ProbeJob(Struct, frozen=True, kw_only=True):
+    """Try the release whose folder stands whole, by the limits of its own manifest."""
+
+    folder: str
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """What its writer is to run on."""
+
+
+class Probed(Struct, frozen=True, kw_only=True):
+    """What a probe found. Without a problem the release may speak."""
+
+    problem: Problem | None = None
+    peak_rss_bytes: int = 0
+    """What the release took at most, beyond the process that tried it."""
+    load_s: float = 0.0
+    """Opening both engines, by the wall clock."""
+    sentences: int = 0
+    slowest_s: float = 0.0
+    """The sentence that took the most of a processor."""
+    differing: int = 0
+    """Golden cases that came out otherwise than where the release was built."""
 
 
 class Progress(Struct, frozen=True, kw_only=True):

@@ -139,6 +139,51 @@ def test_an_authorization_is_read_anew_for_each_request(tmp_path: Path) -> None:
         asking.close()
 
 
+def test_an_authorization_may_have_its_scheme_from_elsewhere(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("abc\n")
+    asking = Web(SystemClock(), Meter(MANY), authorization_file=str(secret), authorization_scheme="TargetToken")
+    with ranges({"a": b"a"}) as server:
+        body(asking, f"{server.url}/a")
+        assert server.asked[0].authorization == "TargetToken abc"
+    asking.close()
+
+
+def test_a_secret_that_no_header_may_hold_is_not_quoted(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("very\nsecret\n")
+    asking, _ = web(authorization_file=str(secret))
+    with ranges({"a": b"a"}) as server:
+        with pytest.raises(LinkError, match="more than one line") as caught:
+            asking.get(f"{server.url}/a", 10.0)
+        assert "secret" not in str(caught.value)
+
+
+def test_another_method_sends_its_body() -> None:
+    asked: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        with server, server.accept()[0] as connection:
+            data = b""
+            while not data.endswith(b"{}"):
+                data += connection.recv(65_536)
+            asked.append(data)
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    asking, _ = web()
+    url = f"http://127.0.0.1:{server.getsockname()[1]}/feedback"
+    reply = asking.ask("POST", url, 10.0, {"Content-Type": "application/json"}, b"{}")
+    assert reply.status == 201
+    reply.close()
+    asking.close()
+    thread.join()
+    assert asked[0].startswith(b"POST /feedback HTTP/1.1")
+    assert b"Content-Length: 2" in asked[0]
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://host/x", "x", "http://", "http://127.0.0.1:port/x", "https://[::1/x", "file:///etc/hostname"]
 )
