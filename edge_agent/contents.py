@@ -39,13 +39,12 @@ class Contents:
     def read(self, name: str) -> bytes:
         """A component, verified. Raises ReleaseError that names the file and what is wrong with it."""
         key_id = seal_of(self.manifest, name)
-        if not key_id:
-            data = b"".join(self._parts(name))
-            check_component(self.manifest, name, data)
-            return data
         out = io.BytesIO()  # gives its buffer away without a copy, unlike a list of parts that is joined
-        out.writelines(self._opened(name, key_id))
-        return out.getvalue()
+        out.writelines(self._opened(name, key_id) if key_id else self._parts(name))
+        data = out.getvalue()
+        if not key_id:
+            check_component(self.manifest, name, data)
+        return data
 
     def write_clear(self, folder: Path) -> None:
         """Make `folder`, which must not be there, the folder of the same release in the clear.

@@ -12,33 +12,10 @@ from edge_agent.contents import Contents
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import Manifest, Merged, Stored, encode_manifest, parse_manifest
-from edge_agent.release.sealing import seal
+from edge_agent.release.manifest import Merged
+from tests.sealed_releases import KEY, factory, seal_factory
 
-KEY = GroupKey(b"k" * 32)
 OTHER = GroupKey(b"o" * 32)
-
-
-def factory() -> Manifest:
-    return parse_manifest((FACTORY / "manifest.json").read_bytes(), "factory")
-
-
-def sealed(folder: Path, *, but: tuple[str, ...] = ()) -> Manifest:
-    """The factory release in `folder`, sealed but for some components; its manifest."""
-    manifest = factory()
-    components = {}
-    for name, component in manifest.components.items():
-        data = (FACTORY / name).read_bytes()
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if name not in but:
-            data = b"".join(seal(data, KEY))
-            stored = Stored(sha256="0" * 64, size_bytes=len(data), chunk_bytes=1 << 24, chunks=("0" * 64,), sealed=KEY.id)
-            component = replace(component, stored=stored)
-        (folder / name).write_bytes(data)
-        components[name] = component
-    manifest = replace(manifest, components=components)
-    (folder / "manifest.json").write_bytes(encode_manifest(manifest))
-    return manifest
 
 
 def test_a_release_in_the_clear_is_read_as_it_is() -> None:
@@ -50,14 +27,14 @@ def test_a_release_in_the_clear_is_read_as_it_is() -> None:
 
 @pytest.mark.parametrize("but", [(), ("lexicon.txt", "writer/config.json")])
 def test_what_is_sealed_is_opened_and_what_is_not_is_read(tmp_path: Path, but: tuple[str, ...]) -> None:
-    contents = Contents(tmp_path, sealed(tmp_path, but=but), {KEY.id: KEY})
+    contents = Contents(tmp_path, seal_factory(tmp_path, but=but), {KEY.id: KEY})
     assert contents.is_sealed
     for name in contents.manifest.components:
         assert contents.read(name) == (FACTORY / name).read_bytes()
 
 
 def test_what_is_made_on_the_device_is_kept_sealed_as_what_it_is_made_of(tmp_path: Path) -> None:
-    manifest = sealed(tmp_path, but=("lexicon.txt",))
+    manifest = seal_factory(tmp_path, but=("lexicon.txt",))
     made = replace(
         manifest.components["writer/model.bin"], stored=None, merged=Merged(base="tokenizer.json", adapter="lexicon.txt")
     )
@@ -68,7 +45,7 @@ def test_what_is_made_on_the_device_is_kept_sealed_as_what_it_is_made_of(tmp_pat
 @pytest.mark.parametrize("name", ["lexicon.txt", "writer/model.bin"])
 @pytest.mark.parametrize("clear", [True, False])
 def test_what_was_damaged_swapped_or_is_gone_is_refused(tmp_path: Path, name: str, clear: bool) -> None:
-    manifest = sealed(tmp_path, but=tuple(factory().components) if clear else ())
+    manifest = seal_factory(tmp_path, but=tuple(factory().components) if clear else ())
     contents = Contents(tmp_path, manifest, {KEY.id: KEY})
     path = tmp_path / name
     whole = path.read_bytes()
@@ -82,7 +59,7 @@ def test_what_was_damaged_swapped_or_is_gone_is_refused(tmp_path: Path, name: st
 
 
 def test_without_the_key_or_with_another_nothing_is_read(tmp_path: Path) -> None:
-    manifest = sealed(tmp_path)
+    manifest = seal_factory(tmp_path)
     with pytest.raises(ReleaseError, match=f"sealed with the group key {KEY.id}, which is not at hand"):
         Contents(tmp_path, manifest).read("lexicon.txt")
     with pytest.raises(ReleaseError, match="sealed with another key"):
@@ -91,7 +68,7 @@ def test_without_the_key_or_with_another_nothing_is_read(tmp_path: Path) -> None
 
 def test_a_release_in_the_clear_is_made_of_a_sealed_one_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "sealed").mkdir()
-    contents = Contents(tmp_path / "sealed", sealed(tmp_path / "sealed", but=("lexicon.txt",)), {KEY.id: KEY})
+    contents = Contents(tmp_path / "sealed", seal_factory(tmp_path / "sealed", but=("lexicon.txt",)), {KEY.id: KEY})
     contents.write_clear(tmp_path / "clear")
     release = open_release(tmp_path / "clear")
     assert (release.manifest.id, release.manifest.counter) == (factory().id, factory().counter)
@@ -105,7 +82,7 @@ def test_a_release_in_the_clear_is_made_of_a_sealed_one_for_its_owner_alone(tmp_
 
 def test_nothing_is_left_where_a_component_is_refused_or_the_folder_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "sealed").mkdir()
-    contents = Contents(tmp_path / "sealed", sealed(tmp_path / "sealed"), {KEY.id: KEY})
+    contents = Contents(tmp_path / "sealed", seal_factory(tmp_path / "sealed"), {KEY.id: KEY})
     (tmp_path / "sealed/lexicon.txt").write_bytes(b"x")
     with pytest.raises(ReleaseError, match=r"lexicon.txt"):
         contents.write_clear(tmp_path / "clear")

@@ -12,9 +12,12 @@ from msgspec.structs import replace
 from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ReleaseError
-from edge_agent.prompt import CONTROLS
+from edge_agent.prompt import CONTROLS, STYLES, prompt_of
 from edge_agent.release.certificate import parse_certificate
 from edge_agent.release.manifest import describe, encode_manifest, parse_manifest
+from edge_agent.values import Chunk
+from tests.sealed_releases import KEY, seal_factory
+from tests.unit.engines.test_writer import SPIKE
 
 
 def test_the_factory_release_opens_with_its_engines() -> None:
@@ -24,6 +27,29 @@ def test_the_factory_release_opens_with_its_engines() -> None:
     assert not release.speaking.lexicon & set(CONTROLS)
     release.open_writer()
     release.open_classifier()
+
+
+def test_a_sealed_release_speaks_as_the_same_in_the_clear_does(tmp_path: Path) -> None:
+    seal_factory(tmp_path)
+    release, clear = open_release(tmp_path, keys={KEY.id: KEY}), open_release()
+    assert release.speaking == clear.speaking
+    chunk = Chunk(relation="alone", subjects=(SPIKE,))
+    prompts = [prompt_of(chunk, style) for style in range(STYLES)]
+    assert release.open_writer().write(prompts) == clear.open_writer().write(prompts)
+    assert release.open_classifier().digest == clear.open_classifier().digest
+
+
+def test_a_sealed_release_is_not_opened_without_its_key_and_no_engine_of_one_that_was_damaged_since(tmp_path: Path) -> None:
+    seal_factory(tmp_path)
+    with pytest.raises(ReleaseError, match="is sealed with the group key"):
+        open_release(tmp_path)
+    release = open_release(tmp_path, keys={KEY.id: KEY})
+    for name, opens in (("writer/model.bin", release.open_writer), ("classifier.tflite", release.open_classifier)):
+        data = bytearray((tmp_path / name).read_bytes())
+        data[5_000] ^= 1
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ReleaseError, match=name):
+            opens()
 
 
 def _components() -> list[str]:
