@@ -24,7 +24,9 @@ def bill(release_id: str, counter: int, components: Mapping[str, Component], lic
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": {"type": "application", "name": release_id, "version": str(counter), "bom-ref": release_id}},
+        "metadata": {
+            "component": {"type": "application", "name": release_id, "version": str(counter), "bom-ref": f"release:{release_id}"}
+        },
         "components": listed,
     }
     return json.dumps(document, sort_keys=True, indent=1).encode() + b"\n"

@@ -21,6 +21,7 @@ from edge_agent.pipeline import explain
 
 GOLDEN_NAME = "golden.json"
 GOLDEN_FORMAT = "edge-agent-golden/1"
+MAX_GOLDEN_BYTES = 16 << 20
 
 
 def golden_cases(folder: Path, incidents: Path) -> bytes:
@@ -47,4 +48,9 @@ def golden_cases(folder: Path, incidents: Path) -> bytes:
     if not cases:
         raise ReleaseError(f"{incidents}: holds no incident: give one JSON document a line")
     document = {"format": GOLDEN_FORMAT, "machine": msgspec.to_builtins(machine_of()[0]), "cases": cases}
-    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+    data = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+    if len(data) > MAX_GOLDEN_BYTES:
+        raise ReleaseError(
+            f"{incidents}: makes golden cases of {len(data)} bytes; a gateway reads {MAX_GOLDEN_BYTES}: give fewer"
+        )
+    return data
