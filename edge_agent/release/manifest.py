@@ -195,6 +195,9 @@ def _why_not(component: Component, manifest: Manifest) -> str:
         for part in (merged.base, merged.adapter):
             if part not in manifest.components or manifest.components[part].merged is not None:
                 return f"is merged of {part!r}, which is no component that is stored"
+            described = manifest.components[part].stored
+            if described is not None and described.sealed:
+                return f"is merged of {part!r}, which is sealed: what is merged lies open on the disk"
     return ""
 
 

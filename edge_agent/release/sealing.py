@@ -70,16 +70,9 @@ def open_sealed(name: str, parts: Iterable[bytes], component: Component, group_k
 
 
 def seal_of(manifest: Manifest, name: str) -> str:
-    """The id of the key that the file of a component is sealed with in a release's folder; empty where it is in the clear.
-
-    What is made on the device is kept sealed like that which it is made of, with the adapter's key where that is sealed.
-    """
-    component = manifest.components[name]
-    if component.stored is not None:
-        return component.stored.sealed
-    if component.merged is None:
-        return ""
-    return seal_of(manifest, component.merged.adapter) or seal_of(manifest, component.merged.base)
+    """The id of the key that the file of a component is sealed with in a release's folder; empty where it is in the clear."""
+    stored = manifest.components[name].stored
+    return "" if stored is None else stored.sealed
 
 
 def seals(manifest: Manifest) -> tuple[str, ...]:

@@ -6,13 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from edge_agent.contents import Contents
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import Merged
 from tests.sealed_releases import KEY, factory, seal_factory
 
 OTHER = GroupKey(b"o" * 32)
@@ -31,15 +29,6 @@ def test_what_is_sealed_is_opened_and_what_is_not_is_read(tmp_path: Path, but: t
     assert contents.is_sealed
     for name in contents.manifest.components:
         assert contents.read(name) == (FACTORY / name).read_bytes()
-
-
-def test_what_is_made_on_the_device_is_kept_sealed_as_what_it_is_made_of(tmp_path: Path) -> None:
-    manifest = seal_factory(tmp_path, but=("lexicon.txt",))
-    made = replace(
-        manifest.components["writer/model.bin"], stored=None, merged=Merged(base="tokenizer.json", adapter="lexicon.txt")
-    )
-    contents = Contents(tmp_path, replace(manifest, components={**manifest.components, "writer/model.bin": made}), {KEY.id: KEY})
-    assert contents.read("writer/model.bin") == (FACTORY / "writer/model.bin").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["lexicon.txt", "writer/model.bin"])

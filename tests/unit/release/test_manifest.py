@@ -88,6 +88,30 @@ def test_a_manifest_that_is_not_whole_is_refused_and_says_what_is_wrong(
         parse_manifest(json.dumps(document).encode(), "m")
 
 
+def _stored(**members: object) -> dict[str, object]:
+    return {"sha256": "0" * 64, "size_bytes": 5, "chunk_bytes": 4096, "chunks": ["0" * 64], **members}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"stored": _stored()}, "lexicon.txt: is stored as other bytes, but is not sealed"),
+        ({"stored": _stored(sealed="k", chunks=[])}, "0 chunks of 4096 bytes are not 5 bytes"),
+        ({"stored": _stored(sealed="k"), "merged": {"base": "tokenizer.json", "adapter": "x"}}, "is both stored and merged"),
+        ({"merged": {"base": "tokenizer.json", "adapter": "none"}}, "is merged of 'none', which is no component"),
+        ({"merged": {"base": "lexicon.txt", "adapter": "tokenizer.json"}}, "is merged of 'lexicon.txt', which is no component"),
+        ({"merged": {"base": "tokenizer.json", "adapter": "confidence.json"}}, "is merged of 'confidence.json', which is sealed"),
+    ],
+)
+def test_how_a_component_is_stored_or_made_must_hold_together(members: dict[str, object], message: str) -> None:
+    document = json.loads(encode_manifest(manifest()))
+    document["components"]["confidence.json"]["stored"] = _stored(sealed="k")
+    parse_manifest(json.dumps(document).encode(), "m")
+    document["components"]["lexicon.txt"].update(members)
+    with pytest.raises(ReleaseError, match=message.replace(".", r"\.")):
+        parse_manifest(json.dumps(document).encode(), "m")
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff\xfe", b"null", b"{" * 5000, b" " * (2 << 20)])
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(ReleaseError, match="manifest"):

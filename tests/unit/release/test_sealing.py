@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from edge_agent.errors import ReleaseError
 from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import Component, Manifest, Merged, Stored
+from edge_agent.release.manifest import Component, Stored
 from edge_agent.release.sealing import CHUNK_BYTES, TAG_BYTES, open_sealed, seal, seal_of, sealed_size, seals
 from tests.unit.release.test_manifest import manifest
 
@@ -228,24 +228,14 @@ def test_the_overhead_is_one_tag_a_chunk(size: int) -> None:
     assert sealed_size(size) - size == 16 * max(1, -(-size // 65_536))
 
 
-def _release(**stored: str) -> Manifest:
-    """A release in which the components of these paths are stored, sealed with these keys; `merged` is made of two."""
-    made = manifest()
-    components = dict(made.components)
-    for name, key in stored.items():
-        path = name.replace("__", "/")
-        components[path] = replace(
-            component(path.encode()), stored=Stored(sha256="0" * 64, size_bytes=0, chunk_bytes=4_096, chunks=(), sealed=key)
-        )
-    components["merged"] = replace(component(b"m"), merged=Merged(base="base", adapter="adapter"))
-    return replace(made, components=components)
-
-
-def test_which_key_a_file_is_sealed_with() -> None:
-    clear = _release(base="", adapter="")
-    assert (seal_of(clear, "merged"), seal_of(clear, "tokenizer.json"), seals(clear)) == ("", "", ())
-    half = _release(base="a", adapter="", lexicon="b")
-    assert (seal_of(half, "merged"), seal_of(half, "base"), seal_of(half, "adapter")) == ("a", "a", "")
+def test_which_keys_a_release_is_sealed_with() -> None:
+    clear = manifest()
+    assert (seal_of(clear, "tokenizer.json"), seals(clear)) == ("", ())
+    stored = Stored(sha256="0" * 64, size_bytes=0, chunk_bytes=4_096, chunks=())
+    components = {
+        name: replace(clear.components[name], stored=replace(stored, sealed=key))
+        for name, key in (("lexicon.txt", "b"), ("confidence.json", "a"), ("tokenizer.json", "b"))
+    }
+    half = replace(clear, components={**clear.components, **components})
+    assert (seal_of(half, "lexicon.txt"), seal_of(half, "classifier.tflite")) == ("b", "")
     assert seals(half) == ("a", "b")
-    both = _release(base="a", adapter="b")
-    assert seal_of(both, "merged") == "b", "what is made is kept as what is new"
