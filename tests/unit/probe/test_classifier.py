@@ -1,0 +1,88 @@
+"""Classifiers that are unfit, each in its own way, and the factory's, which is fit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_agent.detect import CLASSES
+from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified
+from edge_agent.engines.loading import open_release
+from edge_agent.probe.classifier import MAX_WINDOW_S, trial_windows, wrong_classifier
+
+Array = NDArray[np.float32]
+
+
+class Sound:
+    """Tells windows apart by their mean and their spread. `spoil` changes an answer before it is given."""
+
+    def __init__(self, spoil: Callable[[Array, NDArray[np.int8]], Any] = lambda p, s: (p, s)) -> None:
+        self._spoil = spoil
+
+    def classify(self, windows: Array) -> Classified:
+        raw = np.zeros((len(windows), len(CLASSES)), dtype=np.float32)
+        raw[:, 0] = 0.1
+        raw[:, 1] = np.abs(windows.mean(axis=1))
+        raw[:, 2] = windows.std(axis=1) / 2
+        probabilities = raw / raw.sum(axis=1, keepdims=True)
+        signatures = np.repeat((windows.mean(axis=1, keepdims=True) * 100).astype(np.int8), SIGNATURE_BYTES, axis=1)
+        return Classified(*self._spoil(probabilities, signatures))
+
+
+def still() -> float:
+    return 0.0
+
+
+def test_the_factory_classifier_is_fit() -> None:
+    assert wrong_classifier(open_release().open_classifier(), still) == ""
+
+
+def test_a_classifier_that_tells_windows_apart_is_fit() -> None:
+    assert wrong_classifier(Sound(), still) == ""
+
+
+def test_the_windows_are_on_the_scale_and_differ() -> None:
+    windows = trial_windows()
+    assert windows.shape[1] == WINDOW_READINGS
+    assert np.abs(windows).max() <= 1
+    assert len({row.tobytes() for row in windows}) == len(windows)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda p, s: (p[:, :-1], s), "in the shapes"),
+        (lambda p, s: (p, s[:, :-1]), "in the shapes"),
+        (lambda p, s: (p * np.nan, s), "no number"),
+        (lambda p, s: (p * 2, s), "no probabilities"),
+        (lambda p, s: (p - 1 / len(CLASSES) * 2, s), "no probabilities"),
+        (lambda p, s: (np.full_like(p, 1 / len(CLASSES)), s), "the same to every window"),
+        (lambda p, s: (p, np.zeros_like(s)), "the same to every window"),
+        (lambda p, s: (np.roll(np.sort(p, axis=1), 1, axis=1), s), "calls every window normal"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_told(spoil: Callable[[Array, NDArray[np.int8]], Any], expected: str) -> None:
+    assert expected in wrong_classifier(Sound(spoil), still)
+
+
+def test_a_classifier_that_remembers_is_told() -> None:
+    calls = itertools.count()
+    assert "differently" in wrong_classifier(Sound(lambda p, s: (p, s + np.int8(next(calls)))), still)
+
+
+def test_a_classifier_whose_answer_depends_on_its_place_is_told() -> None:
+    def by_place(p: Array, s: NDArray[np.int8]) -> tuple[Array, NDArray[np.int8]]:
+        return p, (s + np.arange(len(s))[:, None]).astype(np.int8)
+
+    assert "differently" in wrong_classifier(Sound(by_place), still)
+
+
+def test_a_classifier_that_keeps_readings_waiting_is_told() -> None:
+    ticks = itertools.count()
+    taken_s = 2 * MAX_WINDOW_S * 3 * len(trial_windows())
+    assert "for one window" in wrong_classifier(Sound(), lambda: next(ticks) * taken_s)
