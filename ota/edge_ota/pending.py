@@ -226,7 +226,7 @@ def _check(state: State | None, all_documents: Mapping[str, Metadata[Any]], new:
             raise OperatorError(f"{role}: its first document is missing: run the task again")
         for delegator in _delegators(role, state, all_documents):
             verify(delegator, role, all_documents[role], role)
-        if role.startswith(GROUP_PREFIX) and (strange := foreign(role, all_documents[role].signed)):
+        if role in new and role.startswith(GROUP_PREFIX) and (strange := foreign(role, all_documents[role].signed)):
             raise OperatorError(f"{role}: names {strange[0]}, which is not its own: who signed that? Publish the group anew")
 
 
