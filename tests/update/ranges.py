@@ -51,6 +51,7 @@ class Ranges:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a head and a body apart would wait for each other
     web: Ranges
 
     def do_GET(self) -> None:
@@ -94,12 +95,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, body: bytes) -> bool:
         """Whether somebody still listens."""
+        self.web.sent_bytes += len(body)  # before: who gets the last byte may look at once
         try:
             self.wfile.write(body)
         except OSError:
+            self.web.sent_bytes -= len(body)
             self.close_connection = True
             return False
-        self.web.sent_bytes += len(body)
         return True
 
     def log_message(self, format: str, *args: object) -> None:
