@@ -1,35 +1,55 @@
 """What stands in the folder of a release: its components, each compared with the manifest, opened where it is sealed.
 
-Rules: a component is handed out whole and verified, or not at all. What is sealed is in the clear in memory only, or in a folder
-that the operator named for it, such as one of a tmpfs: under a name of its own, for its owner alone, and whole or not there.
+Rules: a component is handed out whole and verified, or not at all. What is sealed is in the clear in memory only, or, for as long
+as it is looked at by native code that reads files by their names, in a folder that the operator named for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
-from msgspec.structs import replace
-
+from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
-from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, Manifest, check_component, encode_manifest
+from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, check_component, parse_manifest
 from edge_agent.release.sealing import open_sealed, seal_of, seals
 
 _PART_BYTES = 1 << 20
+_CLEAR = "edge-agent-clear"
+"""Begins the names of folders in the clear; the number of the process that made one follows."""
 
 
 class Contents:
-    """The components of a release in its folder."""
+    """The components of a release in its folder. Build it with `open`, or of what is known already."""
 
     def __init__(self, folder: Path, manifest: Manifest, keys: Mapping[str, GroupKey] | None = None) -> None:
         """`keys` are the group keys that the release is sealed with, by id; none for one in the clear."""
         self.folder = folder
         self.manifest = manifest
         self._keys = keys or {}
+
+    @classmethod
+    def open(cls, folder: Path, key_file: str = "") -> Self:
+        """Read the manifest and, where it is sealed, the keys, with the device's own key in `key_file`.
+
+        Raises ReleaseError that names the file and what is wrong, also for the device's key: the release cannot be used then.
+        """
+        path, wrapped = folder / MANIFEST_NAME, folder / KEYS_NAME
+        manifest = parse_manifest(_small(path, MAX_MANIFEST_BYTES), str(path))
+        if not seals(manifest):
+            return cls(folder, manifest)
+        keys = _small(wrapped, MAX_KEYS_BYTES)
+        try:
+            return cls(folder, manifest, open_keys(manifest, keys, str(wrapped), key_file))
+        except StorageError as error:
+            raise ReleaseError(f"{manifest.id}: is sealed, and this device's key cannot be used: {error}") from error
 
     @property
     def is_sealed(self) -> bool:
@@ -38,60 +58,71 @@ class Contents:
 
     def read(self, name: str) -> bytes:
         """A component, verified. Raises ReleaseError that names the file and what is wrong with it."""
-        key_id = seal_of(self.manifest, name)
         out = io.BytesIO()  # gives its buffer away without a copy, unlike a list of parts that is joined
-        out.writelines(self._opened(name, key_id) if key_id else self._parts(name))
+        out.writelines(self._parts(name))
         data = out.getvalue()
-        if not key_id:
+        if not seal_of(self.manifest, name):
             check_component(self.manifest, name, data)
         return data
 
-    def write_clear(self, folder: Path) -> None:
-        """Make `folder`, which must not be there, the folder of the same release in the clear.
+    @contextlib.contextmanager
+    def in_the_clear(self, names: Iterable[str], below: Path) -> Iterator[Path]:
+        """A folder below `below` that holds these components under their paths, for its owner alone, until the block ends.
 
-        It is whole when it is there; nothing is synced, because nothing of it is to outlast the memory it stands in. Its manifest
-        says nothing of how components are stored. Raises ReleaseError, StorageError.
+        What a process that was killed left there is removed. Raises ReleaseError, StorageError.
         """
-        making = folder.with_name(f".{folder.name}.making")
+        folder = below / f"{_CLEAR}-{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir(mode=0o700)
-            for name in self.manifest.components:
-                (making / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write(making / name, self._clear(name))
-            _write(making / MANIFEST_NAME, [encode_manifest(_in_the_clear(self.manifest))])
-            os.rename(making, folder)
-        except OSError as error:
-            raise StorageError(f"{folder}: not written: {error.strerror}; check that the folder has room") from error
+            try:
+                _remove_left_behind(below)
+                folder.mkdir(mode=0o700)
+                for name in names:
+                    self._write(folder / name, name)
+            except OSError as error:
+                why = f"{error.strerror}; check `update.decrypt_folder`, and its room"
+                raise StorageError(f"{folder}: not written: {why}") from error
+            yield folder
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _clear(self, name: str) -> Iterable[bytes]:
-        key_id = seal_of(self.manifest, name)
-        return self._opened(name, key_id) if key_id else [self.read(name)]
-
-    def _opened(self, name: str, key_id: str) -> Iterator[bytes]:
-        key = self._keys.get(key_id)
-        if key is None:
-            raise ReleaseError(f"{self.folder / name}: is sealed with the group key {key_id}, which is not at hand")
-        return open_sealed(str(self.folder / name), self._parts(name), self.manifest.components[name], key)
+    def _write(self, path: Path, name: str) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.writelines(self._parts(name) if seal_of(self.manifest, name) else [self.read(name)])
 
     def _parts(self, name: str) -> Iterator[bytes]:
-        """The bytes of the file, at most a part more than the component may have."""
-        path = self.folder / name
-        try:
-            with path.open("rb", buffering=0) as file:
-                while part := file.read(_PART_BYTES):
-                    yield part
-        except OSError as error:
-            raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+        """A component as it is meant to be, verified only where it is sealed."""
+        path, key_id = self.folder / name, seal_of(self.manifest, name)
+        if not key_id:
+            return _parts(path)
+        key = self._keys.get(key_id)
+        if key is None:
+            raise ReleaseError(f"{path}: is sealed with the group key {key_id}, which is not at hand")
+        return open_sealed(str(path), _parts(path), self.manifest.components[name], key)
 
 
-def _in_the_clear(manifest: Manifest) -> Manifest:
-    components = {name: replace(each, stored=None, merged=None) for name, each in manifest.components.items()}
-    return replace(manifest, components=components)
+def _small(path: Path, max_bytes: int) -> bytes:
+    """The content of a small file, or one byte more of it than is taken. Raises ReleaseError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
 
 
-def _write(path: Path, parts: Iterable[bytes]) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.writelines(parts)
+def _parts(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb", buffering=0) as file:
+            while part := file.read(_PART_BYTES):
+                yield part
+    except OSError as error:
+        raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+
+
+def _remove_left_behind(below: Path) -> None:
+    """Remove the folders of processes that are not any more. Raises OSError."""
+    for path in below.glob(f"{_CLEAR}-*-*"):
+        owner = path.name.removeprefix(f"{_CLEAR}-").partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("credentials", "private_file", "wire"),
     ("release",),
+    ("device_key",),
     ("contents",),
     (
         "decode",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from msgspec.structs import replace
 
 from edge_agent.engines.loading import FACTORY
-from edge_agent.release.group_keys import GroupKey
+from edge_agent.release.group_keys import GroupKey, Keys, device_key_id, encode_keys
 from edge_agent.release.manifest import Manifest, Stored, encode_manifest, parse_manifest
 from edge_agent.release.sealing import seal
 
 KEY = GroupKey(b"k" * 32)
+DEVICE = X25519PrivateKey.from_private_bytes(b"d" * 32)
 
 
 def factory() -> Manifest:
@@ -34,4 +37,14 @@ def seal_factory(folder: Path, *, but: tuple[str, ...] = ()) -> Manifest:
         components[name] = component
     manifest = replace(manifest, components=components)
     (folder / "manifest.json").write_bytes(encode_manifest(manifest))
+    wrapped = {device_key_id(DEVICE.public_key()): KEY.wrapped_for(DEVICE.public_key())}
+    (folder / "keys.json").write_bytes(encode_keys(Keys(keys={KEY.id: wrapped})))
     return manifest
+
+
+def device_key(folder: Path, private: X25519PrivateKey = DEVICE) -> str:
+    """The file of a gateway's key; `DEVICE` is the one that the release is sealed for."""
+    path = folder / "device.key"
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    return str(path)

@@ -2,12 +2,11 @@
 
 Rules: nothing is loaded by halves; a release that cannot be used raises ReleaseError, and the caller goes on with templates
 and without a classifier. The writer is opened by the thread that will own it, and so is the classifier. What is sealed is opened
-in memory and goes to the runtimes from there; what is not, they read from its file.
+and goes to the runtimes from memory; what is not, they read from its file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,16 +20,16 @@ from edge_agent.contents import Contents
 from edge_agent.engines.classifier import TfliteClassifier
 from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.writer import COMPUTE_TYPE, CTranslate2Writer
-from edge_agent.errors import ReleaseError
+from edge_agent.errors import EngineError, ReleaseError, StorageError
 from edge_agent.pipeline import SpeakingRelease
 from edge_agent.prompt import PROMPT_VERSION
 from edge_agent.release.certificate import STILL, Key, Machine, differs, measured_for, parse_certificate, speaker_of
-from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, Manifest, parse_manifest, refuse
+from edge_agent.release.manifest import Manifest, refuse
 from edge_agent.verify import VERIFIER_VERSION
 
 FACTORY = Path(edge_agent.__file__).parent / "factory"
 """The folder of the release that ships inside the package."""
+TOKENIZER = "tokenizer.json"
 WRITER = "writer"
 """Below it in a release stand the files that the writer's runtime opens by names of its own."""
 
@@ -42,6 +41,8 @@ class OpenRelease(Struct, frozen=True):
     speaking: SpeakingRelease
     certified: str = ""
     """Empty where the threshold in force is a certified one; else why it is the confidence rule's own, in words."""
+    decrypt_folder: str = ""
+    """Below it a sealed writer stands in the clear while it is loaded; empty: it is loaded from memory."""
 
     @property
     def folder(self) -> Path:
@@ -54,38 +55,50 @@ class OpenRelease(Struct, frozen=True):
         return self.contents.manifest
 
     def open_writer(self, device: str = "cpu") -> CTranslate2Writer:
-        """Load the writer. `device` is `cpu`, `cuda` or `auto`. Raises EngineError, and ReleaseError where it is sealed."""
-        lexicon = sorted(self.speaking.lexicon)
+        """Load the writer. `device` is `cpu`, `cuda` or `auto`. Raises EngineError."""
         if not self.contents.is_sealed:
-            return CTranslate2Writer.open(self.folder / WRITER, self.folder / "tokenizer.json", lexicon, device=device)
-        prefix = f"{WRITER}/"
-        files = {
-            name.removeprefix(prefix): self.contents.read(name) for name in self.manifest.components if name.startswith(prefix)
-        }
+            return self._writer_in(self.folder, device)
+        files = {name.removeprefix(f"{WRITER}/"): name for name in self.manifest.components if name.startswith(f"{WRITER}/")}
+        try:
+            if self.decrypt_folder:
+                with self.contents.in_the_clear([*files.values(), TOKENIZER], Path(self.decrypt_folder)) as folder:
+                    return self._writer_in(folder, device)
+            model = {name: self.contents.read(path) for name, path in files.items()}
+            tokenizer = self.contents.read(TOKENIZER)
+        except (ReleaseError, StorageError) as error:
+            raise EngineError(str(error)) from error
         return CTranslate2Writer.open_in_memory(
-            self.folder / WRITER, files, self.contents.read("tokenizer.json"), lexicon, device=device
+            self.folder / WRITER, model, tokenizer, sorted(self.speaking.lexicon), device=device
         )
 
     def open_classifier(self) -> TfliteClassifier:
-        """Load the classifier. Raises EngineError, and ReleaseError where it is sealed."""
+        """Load the classifier. Raises EngineError."""
         name = "classifier.tflite"
-        model = self.contents.read(name) if self.contents.is_sealed else self.folder / name
+        try:
+            model = self.contents.read(name) if self.contents.is_sealed else self.folder / name
+        except ReleaseError as error:
+            raise EngineError(str(error)) from error
         return TfliteClassifier.load(model, sha256=self.manifest.components[name].sha256)
 
+    def _writer_in(self, folder: Path, device: str) -> CTranslate2Writer:
+        return CTranslate2Writer.open(folder / WRITER, folder / TOKENIZER, sorted(self.speaking.lexicon), device=device)
 
-def open_release(folder: Path = FACTORY, device: str = "cpu", keys: Mapping[str, GroupKey] | None = None) -> OpenRelease:
+
+def open_release(folder: Path = FACTORY, device: str = "cpu", key_file: str = "", decrypt_folder: str = "") -> OpenRelease:
     """Read a release's folder, compare every component with the manifest and check that this agent can run it.
 
-    `keys` are the group keys that a sealed release is opened with, by id.
+    A sealed one is opened with the device's key in `key_file`; what its writer's runtime reads stands in the clear below
+    `decrypt_folder` while it is loaded, where that is named, else in memory alone.
+
     Where the release has a certificate that was measured on what the writer will run on, `device` as for `open_writer`, its
     threshold takes the place of the confidence rule's; a certificate of other machines is no reason to refuse the release.
     Raises ReleaseError that names the file and what is wrong with it.
     """
-    manifest = parse_manifest(_read(folder / MANIFEST_NAME), str(folder / MANIFEST_NAME))
+    contents = Contents.open(folder, key_file)
+    manifest = contents.manifest
     why = refuse(manifest, edge_agent.__version__, PROMPT_VERSION)
     if why is not None:
         raise ReleaseError(f"{folder}: {why}")
-    contents = Contents(folder, manifest, keys)
     used = {"confidence.json", "lexicon.txt", manifest.certificate}
     read = {}
     for name in manifest.components:
@@ -97,7 +110,8 @@ def open_release(folder: Path = FACTORY, device: str = "cpu", keys: Mapping[str,
     threshold, why_not = _certified(certificate, manifest, folder, device)
     if threshold is not None:
         rule = replace(rule, threshold=threshold)
-    return OpenRelease(contents, SpeakingRelease(manifest.id, _lexicon(read["lexicon.txt"]), rule), why_not)
+    speaking = SpeakingRelease(manifest.id, _lexicon(read["lexicon.txt"]), rule)
+    return OpenRelease(contents, speaking, why_not, decrypt_folder)
 
 
 def machine_of(device: str = "cpu") -> tuple[Machine, str]:
@@ -119,13 +133,6 @@ def _certified(data: bytes | None, manifest: Manifest, folder: Path, device: str
     key = Key(speaker, machine_of(device)[0])
     measured = measured_for(certificate, key)
     return (None, differs(certificate, key)) if measured is None else (measured.threshold, "")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
 
 
 def _lexicon(data: bytes) -> frozenset[str]:

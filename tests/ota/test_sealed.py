@@ -18,11 +18,11 @@ from edge_ota.roles import published_at
 from edge_ota.seal import read_group_key
 from edge_ota.signing import OperatorError, load_signer
 
+from edge_agent.device_key import make_device_key, open_keys
 from edge_agent.errors import ReleaseError
 from edge_agent.release.group_keys import device_key_id, encode_device
 from edge_agent.release.manifest import Manifest, parse_manifest
 from edge_agent.release.sealing import open_sealed, sealed_size, seals
-from edge_agent.update.device_key import make_device_key, open_keys
 from tests.ota.repositories import Operator, unpack
 
 STRANGER = X25519PrivateKey.from_private_bytes(b"s" * 32)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge_agent.contents import Contents
-from edge_agent.engines.loading import FACTORY, open_release
-from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.engines.loading import FACTORY
+from edge_agent.errors import ReleaseError
 from edge_agent.release.group_keys import GroupKey
-from tests.sealed_releases import KEY, factory, seal_factory
+from edge_agent.release.manifest import MAX_MANIFEST_BYTES
+from tests.sealed_releases import KEY, device_key, factory, seal_factory
 
 OTHER = GroupKey(b"o" * 32)
 
@@ -55,27 +57,62 @@ def test_without_the_key_or_with_another_nothing_is_read(tmp_path: Path) -> None
         Contents(tmp_path, manifest, {KEY.id: OTHER}).read("lexicon.txt")
 
 
-def test_a_release_in_the_clear_is_made_of_a_sealed_one_for_its_owner_alone(tmp_path: Path) -> None:
-    (tmp_path / "sealed").mkdir()
-    contents = Contents(tmp_path / "sealed", seal_factory(tmp_path / "sealed", but=("lexicon.txt",)), {KEY.id: KEY})
-    contents.write_clear(tmp_path / "clear")
-    release = open_release(tmp_path / "clear")
-    assert (release.manifest.id, release.manifest.counter) == (factory().id, factory().counter)
-    for name in factory().components:
-        assert (tmp_path / "clear" / name).read_bytes() == (FACTORY / name).read_bytes()
-    for path in [tmp_path / "clear", *(tmp_path / "clear").rglob("*")]:
-        assert path.stat().st_mode & 0o077 == 0
-    with pytest.raises(StorageError, match="not written"):
-        contents.write_clear(tmp_path / "clear")
+def test_it_is_opened_with_the_keys_beside_it_and_the_devices_own(tmp_path: Path) -> None:
+    seal_factory(tmp_path)
+    contents = Contents.open(tmp_path, device_key(tmp_path))
+    assert contents.read("lexicon.txt") == (FACTORY / "lexicon.txt").read_bytes()
+    assert Contents.open(FACTORY).read("lexicon.txt") == contents.read("lexicon.txt"), "in the clear no key is asked for"
+    Path(device_key(tmp_path)).chmod(0o644)
+    with pytest.raises(ReleaseError, match=r"device.key: others than its owner may use it; `chmod 600` it"):
+        Contents.open(tmp_path, str(tmp_path / "device.key"))
 
 
-def test_nothing_is_left_where_a_component_is_refused_or_the_folder_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "sealed").mkdir()
-    contents = Contents(tmp_path / "sealed", seal_factory(tmp_path / "sealed"), {KEY.id: KEY})
-    (tmp_path / "sealed/lexicon.txt").write_bytes(b"x")
-    with pytest.raises(ReleaseError, match=r"lexicon.txt"):
-        contents.write_clear(tmp_path / "clear")
-    assert [path.name for path in tmp_path.iterdir()] == ["sealed"]
-    with pytest.raises(StorageError, match="No such file"):
-        contents.write_clear(tmp_path / "none" / "clear")
-    shutil.rmtree(tmp_path / "sealed")
+def test_a_folder_without_a_manifest_or_with_one_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"manifest.json: cannot be read: No such file"):
+        Contents.open(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(ReleaseError, match=r"manifest.json: larger than"):
+        Contents.open(tmp_path)
+
+
+def test_components_stand_in_the_clear_for_their_owner_alone_and_no_longer_than_they_are_used(tmp_path: Path) -> None:
+    (tmp_path / "clear").mkdir()
+    manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
+    contents = Contents(tmp_path / "sealed", manifest, {KEY.id: KEY})
+    with contents.in_the_clear(manifest.components, tmp_path / "clear") as folder:
+        for name in manifest.components:
+            assert (folder / name).read_bytes() == (FACTORY / name).read_bytes()
+        for path in [folder, *folder.rglob("*")]:
+            assert path.stat().st_mode & 0o077 == 0
+    with pytest.raises(RuntimeError), contents.in_the_clear(["lexicon.txt"], tmp_path / "clear"):
+        raise RuntimeError
+    assert list((tmp_path / "clear").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lexicon.txt", "tokenizer.json"])
+def test_nothing_is_left_in_the_clear_where_a_component_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "clear").mkdir()
+    manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
+    contents = Contents(tmp_path / "sealed", manifest, {KEY.id: KEY})
+    (tmp_path / "sealed" / name).write_bytes(b"x")
+    with pytest.raises(ReleaseError, match=name), contents.in_the_clear(manifest.components, tmp_path / "clear"):
+        pytest.fail("a block in which a component is missing")
+    assert list((tmp_path / "clear").iterdir()) == []
+
+
+def test_what_a_killed_process_left_in_the_clear_is_removed_and_what_another_uses_is_not(tmp_path: Path) -> None:
+    seal_factory(tmp_path / "sealed")
+    code = (
+        "import os, sys; from pathlib import Path; from edge_agent.contents import Contents\n"
+        "with Contents.open(Path(sys.argv[1]), sys.argv[2]).in_the_clear(['lexicon.txt'], Path(sys.argv[3])):\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    (tmp_path / "clear").mkdir()
+    arguments = [str(tmp_path / "sealed"), device_key(tmp_path), str(tmp_path / "clear")]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=False, timeout=60)
+    (left,) = (tmp_path / "clear").iterdir()
+    contents = Contents.open(tmp_path / "sealed", arguments[1])
+    with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as first:
+        assert not left.exists()
+        with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as second:
+            assert {path.name for path in (tmp_path / "clear").iterdir()} == {first.name, second.name}

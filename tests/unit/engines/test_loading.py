@@ -7,16 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec.structs import replace
 
 from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.loading import FACTORY, open_release
-from edge_agent.errors import ReleaseError
+from edge_agent.errors import EngineError, ReleaseError
 from edge_agent.prompt import CONTROLS, STYLES, prompt_of
 from edge_agent.release.certificate import parse_certificate
 from edge_agent.release.manifest import describe, encode_manifest, parse_manifest
 from edge_agent.values import Chunk
-from tests.sealed_releases import KEY, seal_factory
+from tests.sealed_releases import device_key, seal_factory
 from tests.unit.engines.test_writer import SPIKE
 
 
@@ -29,27 +30,53 @@ def test_the_factory_release_opens_with_its_engines() -> None:
     release.open_classifier()
 
 
-def test_a_sealed_release_speaks_as_the_same_in_the_clear_does(tmp_path: Path) -> None:
-    seal_factory(tmp_path)
-    release, clear = open_release(tmp_path, keys={KEY.id: KEY}), open_release()
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_a_sealed_release_speaks_as_the_same_in_the_clear_does(tmp_path: Path, with_folder: bool) -> None:
+    seal_factory(tmp_path / "sealed")
+    (tmp_path / "clear").mkdir()
+    decrypt_folder = str(tmp_path / "clear") if with_folder else ""
+    release, clear = open_release(tmp_path / "sealed", "cpu", device_key(tmp_path), decrypt_folder), open_release()
     assert release.speaking == clear.speaking
     chunk = Chunk(relation="alone", subjects=(SPIKE,))
     prompts = [prompt_of(chunk, style) for style in range(STYLES)]
     assert release.open_writer().write(prompts) == clear.open_writer().write(prompts)
     assert release.open_classifier().digest == clear.open_classifier().digest
+    assert list((tmp_path / "clear").iterdir()) == [], "nothing stays in the clear"
 
 
-def test_a_sealed_release_is_not_opened_without_its_key_and_no_engine_of_one_that_was_damaged_since(tmp_path: Path) -> None:
+def test_a_sealed_release_is_not_opened_without_the_devices_key_or_with_anothers(tmp_path: Path) -> None:
     seal_factory(tmp_path)
-    with pytest.raises(ReleaseError, match="is sealed with the group key"):
+    with pytest.raises(ReleaseError, match="this device has no key"):
         open_release(tmp_path)
-    release = open_release(tmp_path, keys={KEY.id: KEY})
+    with pytest.raises(ReleaseError, match=r"this device's key cannot be used: .*none: no such file"):
+        open_release(tmp_path, "cpu", str(tmp_path / "none"))
+    with pytest.raises(ReleaseError, match="is not among the 1 that the group key"):
+        open_release(tmp_path, "cpu", device_key(tmp_path, X25519PrivateKey.generate()))
+    (tmp_path / "keys.json").unlink()
+    with pytest.raises(ReleaseError, match=r"keys.json: cannot be read"):
+        open_release(tmp_path, "cpu", device_key(tmp_path))
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_no_engine_is_opened_of_a_sealed_release_that_was_damaged_since(tmp_path: Path, with_folder: bool) -> None:
+    seal_factory(tmp_path / "sealed")
+    (tmp_path / "clear").mkdir()
+    release = open_release(tmp_path / "sealed", "cpu", device_key(tmp_path), str(tmp_path / "clear") if with_folder else "")
     for name, opens in (("writer/model.bin", release.open_writer), ("classifier.tflite", release.open_classifier)):
-        data = bytearray((tmp_path / name).read_bytes())
+        path = tmp_path / "sealed" / name
+        data = bytearray(path.read_bytes())
         data[5_000] ^= 1
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(ReleaseError, match=name):
+        path.write_bytes(data)
+        with pytest.raises(EngineError, match=name):
             opens()
+    assert list((tmp_path / "clear").iterdir()) == []
+
+
+def test_a_folder_for_what_is_opened_that_is_not_there_is_told(tmp_path: Path) -> None:
+    seal_factory(tmp_path / "sealed")
+    release = open_release(tmp_path / "sealed", "cpu", device_key(tmp_path), str(tmp_path / "none"))
+    with pytest.raises(EngineError, match=r"check `update\.decrypt_folder`"):
+        release.open_writer()
 
 
 def _components() -> list[str]:

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec.structs import replace
 
+from edge_agent import device_key
+from edge_agent.device_key import make_device_key, open_keys, read_device_key
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import GroupKey, Keys, device_key_id, encode_device, encode_keys, parse_device
 from edge_agent.release.manifest import Manifest, Stored
-from edge_agent.update import device_key
-from edge_agent.update.device_key import make_device_key, open_keys, read_device_key
 from tests.unit.release.test_manifest import manifest
 
 DEVICE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
