@@ -129,6 +129,10 @@ class ProbeJob(Struct, frozen=True, kw_only=True):
     folder: str
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """What its writer is to run on."""
+    key_file: str = ""
+    """The device's own key, for a sealed release; empty for none."""
+    decrypt_folder: str = ""
+    """Where a sealed writer may stand in the clear while it is loaded; empty: in memory alone."""
 
 
 class Probed(Struct, frozen=True, kw_only=True):
