@@ -106,4 +106,4 @@ def _key(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) 
         roles = [role for role in roles if role == options.role]
     if len(roles) > 1:
         raise OperatorError(f"{keyid}: signs for {', '.join(roles)}: take it back one by one, with --role")
-    return finish(options.repository, with_keys(state, roles[0], [], [keyid], None, now) if roles else {}, signers, now)
+    return finish(options.repository, with_keys(state, roles, [], [keyid], None, now), signers, now)

@@ -114,32 +114,34 @@ def with_wrapped(state: State, group: str, keys: bytes, now: datetime) -> dict[s
 
 
 def with_keys(
-    state: State, role: str, add: Sequence[SSlibKey], remove: Sequence[str], threshold: int | None, now: datetime
+    state: State, roles: Sequence[str], add: Sequence[SSlibKey], remove: Sequence[str], threshold: int | None, now: datetime
 ) -> dict[str, Metadata[Any]]:
-    """The documents that change who speaks for `role`, and those that must be signed anew; none if nothing changes.
+    """The documents that change who speaks for `roles`, and those that must be signed anew; none if nothing changes.
 
     A group that is not there yet is made. Raises OperatorError for too few keys.
     """
-    in_root = role in ROOT_ROLES
-    if not in_root and not role.startswith(GROUP_PREFIX):
-        raise OperatorError(f"{role}: no role; there are {', '.join((*ROOT_ROLES, GROUP_PREFIX + 'NAME'))}")
-    present: Root | Targets = state.root.signed if in_root else state.targets.signed
-    is_new = not in_root and role not in delegated(state.targets.signed)
-    held = [] if is_new else list(present.get_delegated_role(role).keyids)
-    kept: list[Key] = [present.get_key(keyid) for keyid in held if keyid not in remove]
-    kept += [key for key in add if key.keyid not in {each.keyid for each in kept}]  # given again: nothing changes
-    count = threshold or (1 if is_new else present.get_delegated_role(role).threshold)
-    if not is_new and [key.keyid for key in kept] == held and count == present.get_delegated_role(role).threshold:
-        return {}
-    _enough(role, kept, count)
-    owner = _next(state, "root" if in_root else "targets", now)
-    _assign(owner.signed, role, kept, count)
-    changed = {"root" if in_root else "targets": owner}
-    if role == "targets" or role in state.groups:
-        changed[role] = _next(state, role, now)
-    elif is_new:
-        group_role(role.removeprefix(GROUP_PREFIX))
-        changed[role] = Metadata(Targets(version=1, expires=expiry(state.root.signed, role, now)))
+    changed: dict[str, Metadata[Any]] = {}
+    for role in roles:
+        in_root = role in ROOT_ROLES
+        if not in_root and not role.startswith(GROUP_PREFIX):
+            raise OperatorError(f"{role}: no role; there are {', '.join((*ROOT_ROLES, GROUP_PREFIX + 'NAME'))}")
+        owner = "root" if in_root else "targets"
+        present: Root | Targets = changed.get(owner, state.documents()[owner]).signed
+        is_new = not in_root and role not in delegated(state.targets.signed)
+        held = [] if is_new else list(present.get_delegated_role(role).keyids)
+        kept: list[Key] = [present.get_key(keyid) for keyid in held if keyid not in remove]
+        kept += [key for key in add if key.keyid not in {each.keyid for each in kept}]  # given again: nothing changes
+        count = threshold or (1 if is_new else present.get_delegated_role(role).threshold)
+        if not is_new and [key.keyid for key in kept] == held and count == present.get_delegated_role(role).threshold:
+            continue
+        _enough(role, kept, count)
+        changed.setdefault(owner, _next(state, owner, now))
+        _assign(changed[owner].signed, role, kept, count)
+        if role == "targets" or role in state.groups:
+            changed.setdefault(role, _next(state, role, now))
+        elif is_new:
+            group_role(role.removeprefix(GROUP_PREFIX))
+            changed[role] = Metadata(Targets(version=1, expires=expiry(state.root.signed, role, now)))
     return changed
 
 

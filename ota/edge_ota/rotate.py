@@ -1,9 +1,10 @@
 """Changes who may sign: adds and removes keys of a role, or its threshold; also makes a new fleet group.
 
-    edge-ota rotate REPO --role ROLE [--add PUB]... [--remove KEY_ID]... [--threshold N] --key ...
+    edge-ota rotate REPO --role ROLE... [--add PUB]... [--remove KEY_ID_OR_PUB]... [--threshold N] --key ...
 
 Rules: a new root needs the old root's threshold and its own. A role whose keys change is signed anew in the same step, so that
-what stands is always signed by those who may sign. A key id may be shortened to its first 8 digits or more.
+what stands is always signed by those who may sign. Roles that are named together change together, in one new root. A key id may
+be shortened to its first 8 digits or more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from securesystemslib.signer import Signer
 from edge_ota.pending import finish
 from edge_ota.repository import State, load_folder
 from edge_ota.roles import with_keys
-from edge_ota.signing import OperatorError, read_public
+from edge_ota.signing import PUBLIC_SUFFIX, OperatorError, read_public
 from edge_ota.task import parser, run
 
 MIN_ID_DIGITS = 8
@@ -27,9 +28,11 @@ MIN_ID_DIGITS = 8
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = parser(__doc__)
-    arguments.add_argument("--role", required=True, help="root, targets, snapshot, timestamp or group-NAME")
+    arguments.add_argument(
+        "--role", action="append", required=True, help="root, targets, snapshot, timestamp or group-NAME; again for more"
+    )
     arguments.add_argument("--add", action="append", default=[], type=Path, metavar="PUB", help="a public key file")
-    arguments.add_argument("--remove", action="append", default=[], metavar="KEY_ID")
+    arguments.add_argument("--remove", action="append", default=[], metavar="KEY_ID", help="or its public file")
     arguments.add_argument("--threshold", type=int)
     options = arguments.parse_args(argv)
     if not (options.add or options.remove or options.threshold is not None):
@@ -41,6 +44,9 @@ def _rotate(options: argparse.Namespace, signers: Sequence[Signer], now: datetim
     state = load_folder(options.repository)
     gone = [full_id(state, text) for text in options.remove]
     added = [read_public(path) for path in options.add]
+    for keyid in gone:
+        if not any(keyid in roles_of(state).get(role, ()) for role in options.role):
+            print(f"{keyid}: has no say in {', '.join(options.role)} (any more)")
     return finish(options.repository, with_keys(state, options.role, added, gone, options.threshold, now), signers, now)
 
 
@@ -52,7 +58,12 @@ def roles_of(state: State) -> dict[str, list[str]]:
 
 
 def full_id(state: State, text: str) -> str:
-    """The key id that begins with `text`; `text` itself where no role has it (any more). Raises OperatorError."""
+    """The key id that begins with `text`, or is that of the public file `text`; `text` itself where no role has it (any more).
+
+    Raises OperatorError.
+    """
+    if text.endswith(PUBLIC_SUFFIX):
+        return read_public(Path(text)).keyid
     if len(text) < MIN_ID_DIGITS:
         raise OperatorError(f"{text!r}: give {MIN_ID_DIGITS} digits of the key id or more")
     found = sorted({keyid for keyids in roles_of(state).values() for keyid in keyids if keyid.startswith(text)})
