@@ -5,8 +5,8 @@ One `LookJob` comes in; `Looked` goes out, as the last line, and with it the exi
 Rules:
 * What was found out of the floor and the time is told whatever else happened.
 * A release is the target `groups/<group>/release.json`, and its keys are `groups/<group>/keys.json`; each of its blobs is the
-  target `blobs/<sha256>` of the size and the digest that the manifest says. All must come from the role that is the group's own:
-  a manifest and blobs of several roles or states do not make a release.
+  target `blobs/<sha256>` of the size and the digest that the manifest says. All must be named by the role that is the group's
+  own, whoever else names the same blobs: what several roles name does not make a release together.
 * A repository that this device never saw is begun from the factory root, but only where the agent's record knows of none either.
 """
 
@@ -88,55 +88,47 @@ def _trust(job: LookJob) -> Trust:
 
 def _release(session: Session, group: str) -> Looked:
     """The release of a group, whole and verified. Raises RepositoryRefusedError, LinkError, ReleaseError, StorageError."""
-    role = f"group-{group}"
     session.refresh()
-    name = f"groups/{group}/release.json"
-    data = _small(session, name, role, MAX_MANIFEST_BYTES)
-    if data is None:
+    name, keys_name = f"groups/{group}/release.json", f"groups/{group}/keys.json"
+    release = session.target(name)
+    if release is None:
         return Looked(floor=session.floor, time_s=session.time_s)
+    if release.role != f"group-{group}":
+        raise RepositoryRefusedError("role", f"{name}: named by {release.role}, which may not speak for the group {group}")
+    data = _small(session, release, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data, name)
-    _with_its_blobs(session, manifest, role)
-    keys = _small(session, f"groups/{group}/keys.json", role, MAX_KEYS_BYTES)
-    return Looked(floor=session.floor, time_s=session.time_s, manifest=data, keys=keys)
+    _with_its_blobs(session, release, manifest)
+    keys = session.beside(release, [keys_name]).get(keys_name)
+    return Looked(
+        floor=session.floor,
+        time_s=session.time_s,
+        manifest=data,
+        keys=None if keys is None else _small(session, keys, MAX_KEYS_BYTES),
+    )
 
 
-def _small(session: Session, name: str, role: str, max_bytes: int) -> bytes | None:
-    """The bytes of a small target of `role`; None where nobody names it. Raises RepositoryRefusedError, LinkError."""
-    target = session.target(name)
-    if target is None:
-        return None
-    _of_its_role(target, role)
+def _small(session: Session, target: Target, max_bytes: int) -> bytes:
+    """The bytes of a small target. Raises RepositoryRefusedError, LinkError."""
     if target.length > max_bytes:
-        raise RepositoryRefusedError("too-long", f"{name}: {target.length} bytes, at most {max_bytes} are taken")
+        raise RepositoryRefusedError("too-long", f"{target.name}: {target.length} bytes, at most {max_bytes} are taken")
     file = io.BytesIO()
     session.fetch(target, _TARGETS, file)
     return file.getvalue()
 
 
-def _with_its_blobs(session: Session, manifest: Manifest, role: str) -> None:
-    """See that the repository vouches for every blob. Raises RepositoryRefusedError, ReleaseError."""
-    checked: set[str] = set()
-    for path, component in manifest.components.items():
-        if component.merged is not None:
-            continue
-        stored = stored_form(path, component)
-        if stored.sha256 in checked:
-            continue
+def _with_its_blobs(session: Session, release: Target, manifest: Manifest) -> None:
+    """See that the role of the release vouches for every blob. Raises RepositoryRefusedError, ReleaseError."""
+    needed = {path: stored_form(path, component) for path, component in manifest.components.items() if component.merged is None}
+    named = session.beside(release, {f"blobs/{stored.sha256}" for stored in needed.values()})
+    for path, stored in needed.items():
         name = f"blobs/{stored.sha256}"
-        target = session.target(name)
+        target = named.get(name)
         if target is None:
-            raise RepositoryRefusedError("no-blob", f"{path}: its blob {name} is not named by the repository")
-        _of_its_role(target, role)
+            raise RepositoryRefusedError("no-blob", f"{path}: its blob {name} is not named by {release.role}")
         if target.length != stored.size_bytes or target.hashes.get("sha256") != stored.sha256:
             raise RepositoryRefusedError("mismatch", f"{path}: the manifest and the repository say different things of {name}")
         if target.path != f"{name}.{stored.sha256}":
             raise RepositoryRefusedError("layout", f"{name}: stands at {target.path!r}: not a repository of consistent snapshots")
-        checked.add(stored.sha256)
-
-
-def _of_its_role(target: Target, role: str) -> None:
-    if target.role != role:
-        raise RepositoryRefusedError("role", f"{target.name}: named by {target.role}, which may not speak for {role}")
 
 
 if __name__ == "__main__":

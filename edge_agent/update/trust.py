@@ -23,7 +23,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -202,6 +202,25 @@ class Session:
         if info is None:
             return None
         return Target(name=name, role=visited[-1], length=info.length, hashes=dict(info.hashes), path=self._path(info))
+
+    def beside(self, target: Target, names: Collection[str]) -> dict[str, Target]:
+        """Those of `names` that the role which names `target` may name and names too, by name. No other role is asked.
+
+        `target` is of this session, and its role one that the top-level targets role delegates to: others have nothing beside.
+        """
+        if self._refused is not None:
+            raise self._refused
+        metadata = self._work.trusted.metadata
+        delegations = Metadata[Targets].from_bytes(metadata[TARGETS]).signed.delegations
+        delegated = (delegations.roles or {}).get(target.role) if delegations is not None else None
+        if delegated is None:
+            return {}
+        named = Metadata[Targets].from_bytes(metadata[target.role]).signed.targets
+        return {
+            name: Target(name=name, role=target.role, length=info.length, hashes=dict(info.hashes), path=self._path(info))
+            for name in names
+            if (info := named.get(name)) is not None and delegated.is_delegated_path(name)
+        }
 
     def fetch(self, target: Target, base_url: str, file: IO[bytes]) -> None:
         """Write the bytes of `target` to `file`, a part at a time; they are its own only when this returns.

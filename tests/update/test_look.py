@@ -30,8 +30,10 @@ NAME = "groups/a/release.json"
 class Gateway:
     """A device that looks; its record holds what a look told."""
 
-    def __init__(self, folder: Path, repository: Simulated) -> None:
+    def __init__(self, folder: Path, repository: Simulated, group: str = "a") -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
+        self.group = group
         self.floor = Floor()
         (folder / "root.json").write_bytes(repository.factory_root)
         self._shown = 0
@@ -39,7 +41,7 @@ class Gateway:
     def look(self, place: Place, *, now_s: float | None = None, build_time_s: float = 0.0, timeout_s: float = 10.0) -> Looked:
         job = LookJob(
             place=place,
-            group="a",
+            group=self.group,
             trust_folder=str(self.folder / "trust"),
             root_file=str(self.folder / "root.json"),
             now_s=time.time() if now_s is None else now_s,
@@ -153,7 +155,31 @@ def test_a_blob_that_another_role_names_does_not_count(gateway: Gateway, reposit
     del repository.groups["group-a"].targets[name]
     repository.add("group-b", name, FILES["lexicon.txt"])
     repository.release_again("group-a", "group-b")
-    assert why(gateway.at(repository.files)) == ("refused", "role")
+    assert why(gateway.at(repository.files)) == ("refused", "no-blob")
+
+
+def test_blobs_that_two_groups_share_are_each_ones_own(gateway: Gateway, repository: Simulated) -> None:
+    before = newest(repository)
+    fleet.publish(repository, FILES, group="b")
+    assert manifest(gateway.at(repository.files)) == before
+    other = Gateway(gateway.folder / "b", repository, "b")
+    assert manifest(other.at(repository.files)) == before
+
+
+def test_a_blob_that_the_groups_role_may_not_name_does_not_count(gateway: Gateway, repository: Simulated) -> None:
+    delegations = repository.targets.delegations
+    assert delegations is not None
+    assert delegations.roles is not None
+    delegations.roles["group-a"].paths = ["groups/a/*"]
+    repository.targets.version += 1
+    repository.release_again()
+    assert why(gateway.at(repository.files)) == ("refused", "no-blob")
+
+
+def test_many_blobs_are_looked_up_at_once(gateway: Gateway, repository: Simulated) -> None:
+    files = {**FILES, **{f"extra/{number}": b"%d" % number for number in range(500)}}
+    fleet.publish(repository, files, 2)
+    assert manifest(gateway.at(repository.files)) == newest(repository)
 
 
 @pytest.mark.parametrize("field", ["length", "hash"])
