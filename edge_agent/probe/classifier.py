@@ -1,7 +1,7 @@
 """The classifier of a release, tried with windows whose shapes nobody could mistake for each other.
 
-Rules: pure but for the classifier that is given. It is not judged by how often it is right, which is the builder's affair, but
-by whether it answers at all: in shape, finite, in time, the same each time, and not the same to everything.
+Rules: pure but for the classifier that is given. How often it is right is the builder's affair; here it must answer in shape,
+finite, in time, the same each time, and know each class in one of the windows at least that show nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ONSET = 40
 
 def wrong_classifier(classifier: Classifier, cpu_s: Callable[[], float]) -> str:
     """Why the classifier is unfit, in words; empty where it is not. `cpu_s` tells how much of a processor was used so far."""
-    windows = trial_windows()
+    names, windows = trial_windows()
     before_s = cpu_s()
     answers = [classifier.classify(windows) for _ in range(_ROUNDS)]
     window_s = (cpu_s() - before_s) / (_ROUNDS * len(windows))
@@ -34,26 +34,50 @@ def wrong_classifier(classifier: Classifier, cpu_s: Callable[[], float]) -> str:
     for row, one in enumerate(alone):
         if not _same(first, row, one, 0) or any(not _same(first, row, again, row) for again in answers[1:]):
             return "its classifier answers the same window differently from time to time"
-    if len({row.tobytes() for row in first.probabilities}) == 1 or len({row.tobytes() for row in first.signatures}) == 1:
-        return "its classifier answers the same to every window"
-    if len(set(first.probabilities.argmax(axis=1).tolist())) == 1:
-        return f"its classifier calls every window {CLASSES[int(first.probabilities[0].argmax())]}"
+    if len({row.tobytes() for row in first.signatures}) == 1:
+        return "its classifier gives every window the same signature"
+    if why := _misnamed(names, first.probabilities):
+        return why
     if window_s > MAX_WINDOW_S:
         return f"its classifier takes {window_s:.2f} s for one window, at most {MAX_WINDOW_S:g} s are allowed"
     return ""
 
 
-def trial_windows() -> NDArray[np.float32]:
-    """Shape (n, WINDOW_READINGS), on the scale of `detect.window`: calm, spike, dip, steps, ramps, stuck, noise."""
-    time = np.arange(WINDOW_READINGS, dtype=np.float32)
-    calm = (0.05 * np.sin(time * 2.399)).astype(np.float32)  # the golden angle: looks like noise, is always the same
-    after = (time >= _ONSET).astype(np.float32)
-    spike = np.where(time == _ONSET, np.float32(0.7), np.float32(0))
-    ramp = np.clip((time - 16) / 40, 0, 1).astype(np.float32) * np.float32(0.6)
-    stuck = np.where(time >= _ONSET, calm[_ONSET], calm)
-    noisy = calm * (1 + 9 * after)
-    windows = [calm, calm + spike, calm - spike, calm + 0.5 * after, calm - 0.5 * after, calm + ramp, calm - ramp, stuck, noisy]
-    return np.asarray(np.stack(windows), dtype=np.float32)
+def trial_windows() -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """For each window its class, and the windows: shape (n, WINDOW_READINGS), on the scale of `detect.window`.
+
+    What happens in them is twenty and sixty times as large as what is usual there.
+    """
+    time = np.arange(WINDOW_READINGS)
+    after, burst, ramp = time >= _ONSET, (time >= _ONSET) & (time < _ONSET + 3), np.clip((time - 16) / 48, 0, 1)
+    found: list[tuple[str, NDArray[np.float64]]] = []
+    for number, height in enumerate((20.0, 60.0)):
+        usual = _usual(number)
+        found += [("normal", usual), ("stuck", np.where(after, usual[_ONSET], usual))]
+        found += [("spike", usual + height * burst), ("dip", usual - height * burst)]
+        found += [("shift", usual + height * after), ("shift", usual - height * after)]
+        found += [("drift", usual + height * ramp), ("drift", usual - height * ramp)]
+        found += [("noise", usual * np.where(after, height, 1.0))]
+    windows = np.arcsinh(np.stack([window for _, window in found])) / np.arcsinh(1000.0)
+    return tuple(name for name, _ in found), windows.astype(np.float32)
+
+
+def _usual(number: int) -> NDArray[np.float64]:
+    """Looks like noise of spread 1, is always the same: a sequence of low discrepancy (Roberts 2018), by Box and Muller."""
+    steps = np.arange(1, WINDOW_READINGS + 1) + number * WINDOW_READINGS
+    first, second = (steps * 0.7548776662) % 1.0, (steps * 0.5698402910) % 1.0
+    noise = np.sqrt(-2.0 * np.log(first)) * np.cos(2.0 * np.pi * second)
+    return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float64)
+
+
+def _misnamed(names: tuple[str, ...], probabilities: NDArray[np.float32]) -> str:
+    """Each class must be known in one of its windows at least: outputs in another order know none of some."""
+    answers = [CLASSES[place] for place in probabilities.argmax(axis=1).tolist()]
+    for one in CLASSES:
+        called = [answer for name, answer in zip(names, answers, strict=True) if name == one]
+        if one not in called:
+            return f"its classifier takes each window that shows {one} for {' or '.join(sorted(set(called)))}"
+    return ""
 
 
 def _malformed(answer: Classified, rows: int) -> str:

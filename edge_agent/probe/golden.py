@@ -64,7 +64,7 @@ def parse_golden(data: bytes, source: str) -> Golden:
             GoldenCase(parse_incident(bytes(case.incident), f"{source}: case {number}"), case.text, case.route)
             for number, case in _spread(document.cases)
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, IncidentFormatError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IncidentFormatError) as error:
         raise ReleaseError(f"{source}: not golden cases: {error}") from error
     return Golden(cases, document.machine)
 

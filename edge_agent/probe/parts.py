@@ -68,14 +68,14 @@ def wrong_lexicon(lexicon: Set[str]) -> str:
     return ""
 
 
-def wrong_tokenizer(folder: Path, lexicon: Set[str]) -> str:
+def wrong_tokenizer(tokenizer_json: bytes, vocabulary_json: bytes, lexicon: Set[str]) -> str:
     """Every piece that may stand in a prompt or an answer is one token, comes back as it was, and is the model's too."""
     from tokenizers import Tokenizer  # late, as the writer does
 
     try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_buffer(tokenizer_json)
     except Exception as error:  # it raises no other
-        raise ReleaseError(f"{folder / 'tokenizer.json'}: not a tokenizer: {error}") from error
+        raise ReleaseError(f"tokenizer.json: not a tokenizer: {error}") from error
     pieces = _pieces(lexicon)
     for piece in pieces:
         encoded = tokenizer.encode(piece, add_special_tokens=False)
@@ -86,7 +86,7 @@ def wrong_tokenizer(folder: Path, lexicon: Set[str]) -> str:
     joined = tokenizer.encode(" ".join(pieces), add_special_tokens=False)
     if joined.tokens != list(pieces) or len(set(joined.ids)) != len(pieces):
         return "its tokenizer reads pieces otherwise beside each other than alone"
-    return _wrong_vocabulary(folder / "writer" / "vocabulary.json", pieces)
+    return _wrong_vocabulary(vocabulary_json, pieces)
 
 
 def foreign_file(folder: Path, manifest: Manifest) -> str:
@@ -104,11 +104,11 @@ def _pieces(lexicon: Set[str]) -> Sequence[str]:
     return tuple(dict.fromkeys((BEGIN, END, *CONTROLS, *slots, *sorted(lexicon))))
 
 
-def _wrong_vocabulary(path: Path, pieces: Sequence[str]) -> str:
+def _wrong_vocabulary(data: bytes, pieces: Sequence[str]) -> str:
     try:
-        vocabulary = Counter(msgspec.json.decode(path.read_bytes(), type=list[str]))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"{path.name} of its writer is not a list of pieces: {error}"
+        vocabulary = Counter(msgspec.json.decode(data, type=list[str]))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"writer/vocabulary.json is not a list of pieces: {error}"
     wrong = next((piece for piece in pieces if vocabulary[piece] != 1), None)
     if wrong is None:
         return ""

@@ -60,6 +60,7 @@ class _Trial:
     def __init__(self, job: ProbeJob, tell: Tell) -> None:
         self._folder = Path(job.folder)
         self._device = job.device
+        self._key_file, self._decrypt_folder = job.key_file, job.decrypt_folder
         self._tell = tell
         self._before_bytes = rss_bytes()
         self._load_s = 0.0
@@ -83,7 +84,7 @@ class _Trial:
     def _problem(self) -> Problem | None:
         self._tell("files")
         began_s = time.monotonic()
-        release = open_release(self._folder, self._device)
+        release = open_release(self._folder, self._device, self._key_file, self._decrypt_folder)
         self._load_s += time.monotonic() - began_s
         if why := self._contradiction(release):
             return _problem("contradictory", why)
@@ -98,12 +99,13 @@ class _Trial:
 
     def _contradiction(self, release: OpenRelease) -> str:
         manifest, lexicon = release.manifest, release.speaking.lexicon
-        rule = msgspec.json.decode((self._folder / "confidence.json").read_bytes(), type=ConfidenceRule)
+        read = release.contents.read
+        rule = msgspec.json.decode(read("confidence.json"), type=ConfidenceRule)
         why = foreign_file(self._folder, manifest) or wrong_lexicon(lexicon) or wrong_rule(rule)
         if not why and manifest.certificate is not None:
-            path = self._folder / manifest.certificate
-            why = wrong_certificate(parse_certificate(path.read_bytes(), str(path)), manifest)
-        return why or wrong_tokenizer(self._folder, lexicon)
+            certificate = parse_certificate(read(manifest.certificate), str(self._folder / manifest.certificate))
+            why = wrong_certificate(certificate, manifest)
+        return why or wrong_tokenizer(read("tokenizer.json"), read("writer/vocabulary.json"), lexicon)
 
     def _classifier(self, release: OpenRelease) -> str:
         if not any(find_spec(runtime) for runtime in RUNTIMES):
@@ -134,7 +136,7 @@ class _Trial:
         name = release.manifest.golden
         if name is None:
             return Golden((), None)
-        return parse_golden((self._folder / name).read_bytes(), str(self._folder / name))
+        return parse_golden(release.contents.read(name), str(self._folder / name))
 
     def _golden_problem(self, release: OpenRelease, golden: Golden, written: Sequence[Summary]) -> Problem | None:
         lines = differing(golden.cases, written)

@@ -17,6 +17,7 @@ from tests.update import releases
 
 RELEASE = open_release()
 CERTIFICATE = parse_certificate(releases.read("certificate.json"), "c")
+TOKENIZER, VOCABULARY = releases.read("tokenizer.json"), releases.read("writer/vocabulary.json")
 LEXICON = RELEASE.speaking.lexicon
 
 
@@ -28,7 +29,7 @@ def test_the_factorys_parts_go_together() -> None:
     assert wrong_rule(RELEASE.speaking.rule) == ""
     assert wrong_certificate(CERTIFICATE, RELEASE.manifest) == ""
     assert wrong_lexicon(LEXICON) == ""
-    assert wrong_tokenizer(FACTORY, LEXICON) == ""
+    assert wrong_tokenizer(TOKENIZER, VOCABULARY, LEXICON) == ""
     assert foreign_file(FACTORY, RELEASE.manifest) == ""
 
 
@@ -92,26 +93,24 @@ def test_a_lexicon_has_words_and_not_too_many() -> None:
 
 
 def test_a_tokenizer_with_a_word_of_the_lexicon_missing() -> None:
-    assert "'valve'" in wrong_tokenizer(FACTORY, LEXICON | {"valve"})
+    assert "'valve'" in wrong_tokenizer(TOKENIZER, VOCABULARY, LEXICON | {"valve"})
 
 
-def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+def test_a_tokenizer_that_is_none() -> None:
     with pytest.raises(ReleaseError, match="not a tokenizer"):
-        wrong_tokenizer(tmp_path, LEXICON)
+        wrong_tokenizer(b"{}", VOCABULARY, LEXICON)
 
 
 @pytest.mark.parametrize("changed", ["missing", "twice", "no-list"])
-def test_a_vocabulary_that_is_another(changed: str, tmp_path: Path) -> None:
-    pieces = json.loads(releases.read("writer/vocabulary.json"))
+def test_a_vocabulary_that_is_another(changed: str) -> None:
+    pieces = json.loads(VOCABULARY)
     if changed == "twice":
         pieces[0] = "at"
     else:
         pieces.remove("at")
     document = {"pieces": pieces} if changed == "no-list" else pieces
-    folder = releases.release_of(tmp_path, {"writer/vocabulary.json": releases.as_json(document)})
     expected = {"missing": "has it 0 times", "twice": "has it 2 times", "no-list": "not a list"}[changed]
-    assert expected in wrong_tokenizer(folder, LEXICON)
+    assert expected in wrong_tokenizer(TOKENIZER, releases.as_json(document), LEXICON)
 
 
 def test_a_file_that_is_no_component(tmp_path: Path) -> None:
