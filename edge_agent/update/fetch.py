@@ -136,6 +136,10 @@ class _Fetching:
         with self._stop.held_off():
             store.prepare()
         manifest = store.manifest(self._job.manifest_sha256)
+        # A blob that another release left here may have rotted since; this one would be blamed for it.
+        damaged = store.verify(self._job.manifest_sha256)
+        with self._stop.held_off():
+            store.discard(damaged)
         missing = store.missing(manifest)
         if not missing:
             return

@@ -70,6 +70,15 @@ def test_what_is_there_is_not_fetched_again(store: Store, tmp_path: Path) -> Non
         assert len(server.asked) == asked
 
 
+def test_a_blob_that_rotted_since_is_fetched_again_and_no_other(store: Store, tmp_path: Path) -> None:
+    url = fleet.written(BLOBS, tmp_path / "repo")
+    assert run(job(tmp_path, url)).complete
+    rotten = tmp_path / "store/blobs" / fleet.digest(FILES["lexicon.txt"])
+    rotten.write_bytes(bytes(len(FILES["lexicon.txt"])))
+    assert run(job(tmp_path, url)) == Fetched(fetched_bytes=len(FILES["lexicon.txt"]), complete=True)
+    assert rotten.read_bytes() == FILES["lexicon.txt"]
+
+
 def test_the_bytes_that_may_be_fetched_end_it_before_the_chunk_that_does_not_fit(store: Store, tmp_path: Path) -> None:
     url = fleet.written(BLOBS, tmp_path / "repo")
     fetched = run(job(tmp_path, url, max_bytes=20_000))
