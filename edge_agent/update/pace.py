@@ -47,6 +47,11 @@ class Pace:
         """Whether it is time."""
         return self._clock.monotonic_s() >= self._due_s
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether nobody answered the last time."""
+        return self._failures > 0
+
     def left_s(self) -> float:
         """How long until it is time; 0 where it is."""
         return max(0.0, self._due_s - self._clock.monotonic_s())

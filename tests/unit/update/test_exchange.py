@@ -151,12 +151,12 @@ def test_an_authorization_may_have_its_scheme_from_elsewhere(tmp_path: Path) -> 
 
 def test_a_secret_that_no_header_may_hold_is_not_quoted(tmp_path: Path) -> None:
     secret = tmp_path / "token"
-    secret.write_text("very\nsecret\n")
+    secret.write_text("very\nhidden\n")
     asking, _ = web(authorization_file=str(secret))
     with ranges({"a": b"a"}) as server:
         with pytest.raises(LinkError, match="more than one line") as caught:
             asking.get(f"{server.url}/a", 10.0)
-        assert "secret" not in str(caught.value)
+        assert "hidden" not in str(caught.value)
 
 
 def test_another_method_sends_its_body() -> None:
