@@ -21,7 +21,7 @@ import msgspec
 from edge_agent.confidence import ConfidenceRule
 from edge_agent.engines.classifier import RUNTIMES
 from edge_agent.engines.loading import OpenRelease, machine_of, open_release
-from edge_agent.errors import ReleaseError
+from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.pipeline import Writer, explain
 from edge_agent.probe.classifier import wrong_classifier
 from edge_agent.probe.golden import Golden, believed, differing, parse_golden
@@ -72,6 +72,8 @@ class _Trial:
             problem = self._problem()
         except ReleaseError as error:
             problem = _problem("unusable", str(error))
+            if isinstance(error.__cause__, StorageError):  # the device's key, or the folder that it decrypts to
+                problem = Problem(kind="storage", reason="storage", detail=str(error))
         return Probed(
             problem=problem,
             peak_rss_bytes=self._taken_bytes(),

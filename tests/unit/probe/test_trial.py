@@ -9,6 +9,7 @@ import pytest
 from edge_agent.engines.loading import FACTORY
 from edge_agent.probe import trial
 from edge_agent.update.jobs import ProbeJob
+from tests import sealed_releases
 
 
 def test_every_step_is_told_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,3 +37,35 @@ def test_a_device_without_a_classifiers_runtime_tries_the_rest(monkeypatch: pyte
     told: list[str] = []
     assert trial.probe(ProbeJob(folder=str(FACTORY)), told.append).problem is None
     assert told[:2] == ["files", "writer"]
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["in-memory", "in-a-folder"])
+def test_a_sealed_release_is_tried_with_the_devices_key(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "AGAIN_S", 0.0)
+    for name in ("release", "clear", "key"):
+        (tmp_path / name).mkdir()
+    sealed_releases.seal_factory(tmp_path / "release")
+    key_file = sealed_releases.device_key(tmp_path / "key")
+    clear = str(tmp_path / "clear") if named else ""
+    job = ProbeJob(folder=str(tmp_path / "release"), key_file=key_file, decrypt_folder=clear)
+    assert trial.probe(job, lambda _: None).problem is None
+    assert list((tmp_path / "clear").iterdir()) == []
+
+
+def test_a_sealed_release_without_the_key_cannot_be_used(tmp_path: Path) -> None:
+    sealed_releases.seal_factory(tmp_path)
+    problem = trial.probe(ProbeJob(folder=str(tmp_path)), lambda _: None).problem
+    assert problem is not None
+    assert problem.reason == "unusable"
+    assert "sealed" in problem.detail
+
+
+def test_a_folder_that_cannot_be_decrypted_to_is_the_devices_fault(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    sealed_releases.seal_factory(tmp_path / "release")
+    key_file = sealed_releases.device_key(tmp_path)
+    job = ProbeJob(folder=str(tmp_path / "release"), key_file=key_file, decrypt_folder=str(tmp_path / "none"))
+    problem = trial.probe(job, lambda _: None).problem
+    assert problem is not None
+    assert problem.kind == "storage"
+    assert "update.decrypt_folder" in problem.detail
