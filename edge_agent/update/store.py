@@ -322,7 +322,9 @@ class Store:
         except OSError as error:
             raise StorageError(f"{folder}: cannot be removed: {error.strerror}; check the disk") from error
         fsync_folder(self._folder / RELEASES)
-        return sum(remove(away) for away in gone)
+        freed = sum(remove(away) for away in gone)
+        fsync_folder(self._folder / RELEASES)
+        return freed
 
     def _with_blobs_of(self, sha256: str, kept: set[str] | None) -> set[str] | None:
         try:

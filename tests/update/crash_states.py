@@ -12,7 +12,8 @@ Two models of what a cut leaves:
 * ordered: ext4 with data=ordered. Changes of names reach the disk in their order, and a sync of anything takes all before it
   along; a file's unsynced bytes as above.
 
-Where there are more states at one point than `MOST`, as many are drawn, always the same, with both extremes among them.
+Where there are more ways than `MOST_NAMES` for the names at one point, or than `MOST_CONTENTS` for the bytes of the files, as
+many are drawn, always the same, with both extremes among them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Disk: TypeAlias = dict[str, bytes]
 
 Model: TypeAlias = Literal["any subset", "ordered"]
 MODELS: tuple[Model, ...] = ("any subset", "ordered")
-MOST = 48
+MOST_NAMES = 24
+MOST_CONTENTS = 6
 SEED = 20_261_123
 
 _ROOT = 0
@@ -271,7 +273,21 @@ class _Tree:
         taken = [names for names in self._pending if model == "ordered" or names.changes[0].folder == number]
         for names in taken:
             _apply(self._kept, names.changes)
-        self._pending = [names for names in self._pending if names not in taken]
+        left = [names for names in self._pending if names not in taken]
+        there = self._reachable(left)
+        self._pending = [names for names in left if any(change.folder in there for change in names.changes)]
+
+    def _reachable(self, pending: Sequence[Names]) -> set[int]:
+        """The folders that may be there after a cut. What happened in others no longer matters."""
+        inner: dict[int, set[int]] = {folder: set(names.values()) for folder, names in self._kept.items()}
+        for folder, _, number in (change for names in pending for change in names.changes):
+            inner[folder] |= {number} if number is not None else set()
+        there, waiting = {_ROOT}, [_ROOT]
+        while waiting:
+            found = {number for number in inner[waiting.pop()] if number in self._names} - there
+            there |= found
+            waiting += found
+        return there
 
     def live(self) -> Disk:
         return _disk(self._names, self._bytes)
@@ -281,7 +297,7 @@ class _Tree:
         for names in self._names_left(model, draw):
             files = sorted(set(_files(names)) & set(self._bytes))
             choices = [_contents(self._synced[number], self._bytes[number]) for number in files]
-            for contents in _some(choices, draw):
+            for contents in _some(choices, MOST_CONTENTS, draw):
                 yield _disk(names, dict(zip(files, contents, strict=True)))
 
     def _names_left(self, model: Model, draw: random.Random) -> Iterator[dict[int, dict[str, int]]]:
@@ -290,7 +306,7 @@ class _Tree:
             count = len(self._pending)
             masks = ([number < first for number in range(count)] for first in range(count + 1))
         else:
-            masks = _some([(False, True)] * len(self._pending), draw)
+            masks = _some([(False, True)] * len(self._pending), MOST_NAMES, draw)
         for mask in masks:
             names = {folder: dict(kept) for folder, kept in self._kept.items()}
             for pending, reached in zip(self._pending, mask, strict=True):
@@ -302,15 +318,16 @@ class _Tree:
 def after_a_cut(recorder: Recorder, model: Model = "any subset") -> list[State]:
     """All different states that a cut at any point of what was recorded may leave, those that the model's limit draws."""
     tree, draw = _Tree(recorder.before), random.Random(SEED)
-    found: dict[tuple[frozenset[tuple[str, bytes]], Any], State] = {}
+    found: dict[tuple[frozenset[tuple[str, bytes]], int], State] = {}
     reported: Any = None
+    reports = 0
     for step in [None, *recorder.log]:
         if isinstance(step, Mark):
-            reported = step.value
+            reported, reports = step.value, reports + 1
         elif step is not None:
             tree.do(step, model)
         for disk in tree.states(model, draw):
-            found.setdefault((frozenset(disk.items()), reported), State(disk, reported))
+            found.setdefault((frozenset(disk.items()), reports), State(disk, reported))
     return list(found.values())
 
 
@@ -388,12 +405,12 @@ def _contents(synced: bytes, whole: bytes) -> list[bytes]:
     return list(dict.fromkeys([synced, whole[: len(whole) // 2], zeros.ljust(len(whole), b"\0"), whole]))
 
 
-def _some(choices: Sequence[Sequence[Any]], draw: random.Random) -> Iterator[Sequence[Any]]:
-    """All combinations, or `MOST` of them."""
-    if math.prod(len(each) for each in choices) <= MOST:
+def _some(choices: Sequence[Sequence[Any]], most: int, draw: random.Random) -> Iterator[Sequence[Any]]:
+    """All combinations, or `most` of them."""
+    if math.prod(len(each) for each in choices) <= most:
         yield from itertools.product(*choices)
         return
     yield [each[0] for each in choices]
     yield [each[-1] for each in choices]
-    for _ in range(MOST - 2):
+    for _ in range(most - 2):
         yield [draw.choice(each) for each in choices]

@@ -62,6 +62,7 @@ class SmallDevice:
                 return machine.Found(Candidate(held=offered.held, source="test"))
             case "fetching":
                 assert self.store.put_manifest(offered.data) == offered.sha256
+                self.store.discard(self.store.verify(offered.sha256))
                 fetch(self.store, offered)
                 return machine.Fetched()
             case "verified":
