@@ -117,8 +117,9 @@ class Answer:
         """The rest is not wanted. Harmless when it was closed before."""
         done, self._done = self._done, None
         if done is not None:
+            ended = self._ended or self._response.length == 0
             self._response.close()
-            done(self._ended and not self._response.will_close)
+            done(ended and not self._response.will_close)
 
 
 class Web:

@@ -80,7 +80,7 @@ class Stop:
 
 
 class _SpentError(Exception):
-    """The next chunk would not fit into what may be fetched now."""
+    """The next chunk would not fit into what may be fetched now. Its text says so to people."""
 
 
 def main() -> int:
@@ -105,10 +105,10 @@ def fetch(job: FetchJob, clock: Clock, say: Say, stop: Stop, pause_s: float = PA
     meter = Meter(job.max_bytes + SPARE_BYTES)
     try:
         _Fetching(job, clock, meter, say, stop, pause_s).run()
-    except _SpentError:
-        return Fetched(fetched_bytes=meter.received_bytes, complete=False, problem=_spent(job))
+    except _SpentError as error:
+        return Fetched(fetched_bytes=meter.received_bytes, complete=False, problem=_spent(error))
     except TOLD as error:
-        why = _spent(job) if meter.is_full else problem(error, "fetch")
+        why = _spent(error) if meter.is_full else problem(error, "fetch")
         return Fetched(fetched_bytes=meter.received_bytes, complete=False, problem=why)
     except StoppedError:
         stopped = Problem(kind="link", reason="stopped", detail="was asked to end; what came is kept")
@@ -176,7 +176,8 @@ class _Fetching:
 
     def _try(self, place: Opened, path: str, name: str, offset: int, length: int, part: Part) -> None:
         if self._meter.received_bytes + length > self._job.max_bytes:
-            raise _SpentError
+            came = self._meter.received_bytes
+            raise _SpentError(f"{path}: {length} more would be fetched; {self._job.max_bytes} may be now, and {came} were")
         data = bytearray()
         while len(data) < length:
             wanted = min(PIECE_BYTES, length - len(data))
@@ -209,8 +210,8 @@ class _Fetching:
             self._say(Progress(what=path, done_bytes=self._done_bytes, total_bytes=self._total_bytes))
 
 
-def _spent(job: FetchJob) -> Problem:
-    return Problem(kind="budget", reason="bytes", detail=f"the {job.max_bytes} bytes that may be fetched now are used up")
+def _spent(error: Exception) -> Problem:
+    return Problem(kind="budget", reason="bytes", detail=str(error))
 
 
 def _say(line: Struct) -> None:

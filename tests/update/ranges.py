@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -113,12 +114,16 @@ def piece(data: bytes | Sparse, offset: int, length: int) -> bytes:
 
 
 @contextmanager
-def ranges(files: Mapping[str, bytes | Sparse], fault: Fault | None = None) -> Iterator[Ranges]:
+def ranges(
+    files: Mapping[str, bytes | Sparse], fault: Fault | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Ranges]:
     web = Ranges(files, fault=fault)
     server = _Server(("127.0.0.1", 0), type("_Handler", (Handler,), {"web": web}))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    web.url = f"http://127.0.0.1:{server.server_port}"
+    web.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield web
     finally:

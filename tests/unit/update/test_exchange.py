@@ -56,6 +56,17 @@ def test_one_connection_serves_one_request_after_the_other_and_every_byte_counts
         assert meter.received_bytes > server.sent_bytes  # heads too
 
 
+def test_an_answer_without_a_body_leaves_the_connection_to_the_next() -> None:
+    asking, _ = web()
+    with ranges({"b": b"b"}) as server:
+        missing = asking.get(f"{server.url}/a", 10.0)
+        missing.close()
+        assert missing.status == 404
+        assert body(asking, f"{server.url}/b") == b"b"
+        asking.close()
+        assert len({request.connection for request in server.asked}) == 1
+
+
 def test_an_answer_that_was_not_read_to_its_end_takes_its_connection_with_it() -> None:
     asking, _ = web()
     with ranges({"a": b"a" * 100_000, "b": b"b"}) as server:
