@@ -118,6 +118,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """False while it is to be left alone: outside of its maintenance window."""
 
 
+def is_action(id: str) -> bool:
+    """Whether this can be the id of an action."""
+    return _ID.fullmatch(id) is not None
+
+
 def parse_root(body: bytes) -> Root:
     """The answer to a poll. Raises RepositoryRefusedError."""
     root = _read(body, _Root)
@@ -157,7 +162,7 @@ def parse_deployment(body: bytes, id: str) -> Deployment:
 def parse_cancel(body: bytes) -> str:
     """The id of the action that is to be cancelled. Raises RepositoryRefusedError."""
     cancel = _read(body, _Cancel)
-    if not _ID.fullmatch(cancel.action.stop_id):
+    if not is_action(cancel.action.stop_id):
         raise _refused(f"{cancel.action.stop_id[:40]!r} is not the id of an action")
     return cancel.action.stop_id
 

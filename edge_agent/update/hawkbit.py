@@ -153,7 +153,7 @@ class Hawkbit:
         """See `Source.ended`."""
         if self._out == ended.ticket:
             self._out = ""
-        if not ended.ticket.isdecimal() or self._closings.was_told(ended.ticket):
+        if not ddi.is_action(ended.ticket) or self._closings.was_told(ended.ticket):
             return True
         words = (f"{ended.held.release} (counter {ended.held.counter}): {ended.result}", ended.reason)
         closes = Part("deployment", "closed", "success" if ended.result == "committed" else "failure", words)

@@ -243,6 +243,6 @@ def _look_of(path: Path) -> _Look | None:
     """How the regular file at `path` looks; None where there is none."""
     try:
         found = path.lstat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: what no file can be called
         return None
     return _Look(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
