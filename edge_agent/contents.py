@@ -1,7 +1,8 @@
 """What stands in the folder of a release: its components, each compared with the manifest, opened where it is sealed.
 
 Rules: a component is handed out whole and verified, or not at all. What is sealed is in the clear in memory only, or, for as long
-as it is looked at by native code that reads files by their names, in a folder that the operator named for it.
+as it is looked at by native code that reads files by their names, in a folder that the operator named for it. Where a file is as
+long as the component itself, as in the folder that a release was built in, it is taken for that, and no key is asked for.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Self
 
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, check_component, parse_manifest
-from edge_agent.release.sealing import open_sealed, seal_of, seals
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_component, parse_manifest
+from edge_agent.release.sealing import open_sealed, seal_of
 
 _PART_BYTES = 1 << 20
 _CLEAR = "edge-agent-clear"
@@ -27,41 +27,30 @@ _CLEAR = "edge-agent-clear"
 
 
 class Contents:
-    """The components of a release in its folder. Build it with `open`, or of what is known already."""
+    """The components of a release in its folder."""
 
-    def __init__(self, folder: Path, manifest: Manifest, keys: Mapping[str, GroupKey] | None = None) -> None:
-        """`keys` are the group keys that the release is sealed with, by id; none for one in the clear."""
-        self.folder = folder
-        self.manifest = manifest
-        self._keys = keys or {}
-
-    @classmethod
-    def open(cls, folder: Path, key_file: str = "") -> Self:
-        """Read the manifest and, where it is sealed, the keys, with the device's own key in `key_file`.
+    def __init__(self, folder: Path, key_file: str = "") -> None:
+        """Read the manifest, and where something is sealed the keys, with the device's own key in `key_file`.
 
         Raises ReleaseError that names the file and what is wrong, also for the device's key: the release cannot be used then.
         """
-        path, wrapped = folder / MANIFEST_NAME, folder / KEYS_NAME
-        manifest = parse_manifest(_small(path, MAX_MANIFEST_BYTES), str(path))
-        if not seals(manifest):
-            return cls(folder, manifest)
-        keys = _small(wrapped, MAX_KEYS_BYTES)
-        try:
-            return cls(folder, manifest, open_keys(manifest, keys, str(wrapped), key_file))
-        except StorageError as error:
-            raise ReleaseError(f"{manifest.id}: is sealed, and this device's key cannot be used: {error}") from error
+        path = folder / MANIFEST_NAME
+        self.folder = folder
+        self.manifest = parse_manifest(_small(path, MAX_MANIFEST_BYTES), str(path))
+        self._sealed = frozenset(name for name in self.manifest.components if self._is_sealed(name))
+        self._keys: Mapping[str, GroupKey] = self._open_keys(key_file) if self._sealed else {}
 
     @property
     def is_sealed(self) -> bool:
         """Whether the files in the folder are not all what the components are."""
-        return bool(seals(self.manifest))
+        return bool(self._sealed)
 
     def read(self, name: str) -> bytes:
         """A component, verified. Raises ReleaseError that names the file and what is wrong with it."""
         out = io.BytesIO()  # gives its buffer away without a copy, unlike a list of parts that is joined
         out.writelines(self._parts(name))
         data = out.getvalue()
-        if not seal_of(self.manifest, name):
+        if name not in self._sealed:
             check_component(self.manifest, name, data)
         return data
 
@@ -89,17 +78,30 @@ class Contents:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.writelines(self._parts(name) if seal_of(self.manifest, name) else [self.read(name)])
+            file.writelines(self._parts(name) if name in self._sealed else [self.read(name)])
 
     def _parts(self, name: str) -> Iterator[bytes]:
         """A component as it is meant to be, verified only where it is sealed."""
-        path, key_id = self.folder / name, seal_of(self.manifest, name)
-        if not key_id:
+        path = self.folder / name
+        if name not in self._sealed:
             return _parts(path)
-        key = self._keys.get(key_id)
-        if key is None:
-            raise ReleaseError(f"{path}: is sealed with the group key {key_id}, which is not at hand")
-        return open_sealed(str(path), _parts(path), self.manifest.components[name], key)
+        return open_sealed(str(path), _parts(path), self.manifest.components[name], self._keys[seal_of(self.manifest, name)])
+
+    def _is_sealed(self, name: str) -> bool:
+        """Whether the file is not the component itself; what is sealed is always longer."""
+        if not seal_of(self.manifest, name):
+            return False
+        try:
+            return (self.folder / name).stat().st_size != self.manifest.components[name].size_bytes
+        except OSError:
+            return True  # whoever reads it is told
+
+    def _open_keys(self, key_file: str) -> Mapping[str, GroupKey]:
+        path = self.folder / KEYS_NAME
+        try:
+            return open_keys(self.manifest, _small(path, MAX_KEYS_BYTES), str(path), key_file)
+        except StorageError as error:
+            raise ReleaseError(f"{self.manifest.id}: is sealed, and this device's key cannot be used: {error}") from error
 
 
 def _small(path: Path, max_bytes: int) -> bytes:

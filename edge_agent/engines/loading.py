@@ -94,7 +94,7 @@ def open_release(folder: Path = FACTORY, device: str = "cpu", key_file: str = ""
     threshold takes the place of the confidence rule's; a certificate of other machines is no reason to refuse the release.
     Raises ReleaseError that names the file and what is wrong with it.
     """
-    contents = Contents.open(folder, key_file)
+    contents = Contents(folder, key_file)
     manifest = contents.manifest
     why = refuse(manifest, edge_agent.__version__, PROMPT_VERSION)
     if why is not None:

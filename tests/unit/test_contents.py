@@ -13,13 +13,13 @@ from edge_agent.engines.loading import FACTORY
 from edge_agent.errors import ReleaseError
 from edge_agent.release.group_keys import GroupKey
 from edge_agent.release.manifest import MAX_MANIFEST_BYTES
-from tests.sealed_releases import KEY, device_key, factory, seal_factory
+from tests.sealed_releases import device_key, factory, seal_factory
 
 OTHER = GroupKey(b"o" * 32)
 
 
 def test_a_release_in_the_clear_is_read_as_it_is() -> None:
-    contents = Contents(FACTORY, factory())
+    contents = Contents(FACTORY)
     assert not contents.is_sealed
     for name in contents.manifest.components:
         assert contents.read(name) == (FACTORY / name).read_bytes()
@@ -27,7 +27,8 @@ def test_a_release_in_the_clear_is_read_as_it_is() -> None:
 
 @pytest.mark.parametrize("but", [(), ("lexicon.txt", "writer/config.json")])
 def test_what_is_sealed_is_opened_and_what_is_not_is_read(tmp_path: Path, but: tuple[str, ...]) -> None:
-    contents = Contents(tmp_path, seal_factory(tmp_path, but=but), {KEY.id: KEY})
+    seal_factory(tmp_path, but=but)
+    contents = Contents(tmp_path, device_key(tmp_path))
     assert contents.is_sealed
     for name in contents.manifest.components:
         assert contents.read(name) == (FACTORY / name).read_bytes()
@@ -36,8 +37,9 @@ def test_what_is_sealed_is_opened_and_what_is_not_is_read(tmp_path: Path, but: t
 @pytest.mark.parametrize("name", ["lexicon.txt", "writer/model.bin"])
 @pytest.mark.parametrize("clear", [True, False])
 def test_what_was_damaged_swapped_or_is_gone_is_refused(tmp_path: Path, name: str, clear: bool) -> None:
-    manifest = seal_factory(tmp_path, but=tuple(factory().components) if clear else ())
-    contents = Contents(tmp_path, manifest, {KEY.id: KEY})
+    seal_factory(tmp_path, but=tuple(factory().components) if clear else ())
+    contents = Contents(tmp_path, device_key(tmp_path))
+    assert contents.is_sealed != clear
     path = tmp_path / name
     whole = path.read_bytes()
     for data in (whole[:-1], whole + b"x", whole[:100] + b"?" + whole[101:], (tmp_path / "tokenizer.json").read_bytes(), b""):
@@ -49,36 +51,40 @@ def test_what_was_damaged_swapped_or_is_gone_is_refused(tmp_path: Path, name: st
         contents.read(name)
 
 
-def test_without_the_key_or_with_another_nothing_is_read(tmp_path: Path) -> None:
+def test_the_folder_that_a_release_was_built_in_needs_no_key(tmp_path: Path) -> None:
     manifest = seal_factory(tmp_path)
-    with pytest.raises(ReleaseError, match=f"sealed with the group key {KEY.id}, which is not at hand"):
-        Contents(tmp_path, manifest).read("lexicon.txt")
-    with pytest.raises(ReleaseError, match="sealed with another key"):
-        Contents(tmp_path, manifest, {KEY.id: OTHER}).read("lexicon.txt")
+    for name in manifest.components:
+        (tmp_path / name).write_bytes((FACTORY / name).read_bytes())
+    contents = Contents(tmp_path)
+    assert not contents.is_sealed
+    assert contents.read("lexicon.txt") == (FACTORY / "lexicon.txt").read_bytes()
+    (tmp_path / "lexicon.txt").write_bytes(bytes(manifest.components["lexicon.txt"].size_bytes))
+    with pytest.raises(ReleaseError, match=r"lexicon.txt"):
+        contents.read("lexicon.txt")
 
 
 def test_it_is_opened_with_the_keys_beside_it_and_the_devices_own(tmp_path: Path) -> None:
     seal_factory(tmp_path)
-    contents = Contents.open(tmp_path, device_key(tmp_path))
+    contents = Contents(tmp_path, device_key(tmp_path))
     assert contents.read("lexicon.txt") == (FACTORY / "lexicon.txt").read_bytes()
-    assert Contents.open(FACTORY).read("lexicon.txt") == contents.read("lexicon.txt"), "in the clear no key is asked for"
+    assert Contents(FACTORY).read("lexicon.txt") == contents.read("lexicon.txt"), "in the clear no key is asked for"
     Path(device_key(tmp_path)).chmod(0o644)
     with pytest.raises(ReleaseError, match=r"device.key: others than its owner may use it; `chmod 600` it"):
-        Contents.open(tmp_path, str(tmp_path / "device.key"))
+        Contents(tmp_path, str(tmp_path / "device.key"))
 
 
 def test_a_folder_without_a_manifest_or_with_one_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"manifest.json: cannot be read: No such file"):
-        Contents.open(tmp_path)
+        Contents(tmp_path)
     (tmp_path / "manifest.json").write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
     with pytest.raises(ReleaseError, match=r"manifest.json: larger than"):
-        Contents.open(tmp_path)
+        Contents(tmp_path)
 
 
 def test_components_stand_in_the_clear_for_their_owner_alone_and_no_longer_than_they_are_used(tmp_path: Path) -> None:
     (tmp_path / "clear").mkdir()
     manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
-    contents = Contents(tmp_path / "sealed", manifest, {KEY.id: KEY})
+    contents = Contents(tmp_path / "sealed", device_key(tmp_path))
     with contents.in_the_clear(manifest.components, tmp_path / "clear") as folder:
         for name in manifest.components:
             assert (folder / name).read_bytes() == (FACTORY / name).read_bytes()
@@ -93,7 +99,7 @@ def test_components_stand_in_the_clear_for_their_owner_alone_and_no_longer_than_
 def test_nothing_is_left_in_the_clear_where_a_component_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "clear").mkdir()
     manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
-    contents = Contents(tmp_path / "sealed", manifest, {KEY.id: KEY})
+    contents = Contents(tmp_path / "sealed", device_key(tmp_path))
     (tmp_path / "sealed" / name).write_bytes(b"x")
     with pytest.raises(ReleaseError, match=name), contents.in_the_clear(manifest.components, tmp_path / "clear"):
         pytest.fail("a block in which a component is missing")
@@ -104,14 +110,14 @@ def test_what_a_killed_process_left_in_the_clear_is_removed_and_what_another_use
     seal_factory(tmp_path / "sealed")
     code = (
         "import os, sys; from pathlib import Path; from edge_agent.contents import Contents\n"
-        "with Contents.open(Path(sys.argv[1]), sys.argv[2]).in_the_clear(['lexicon.txt'], Path(sys.argv[3])):\n"
+        "with Contents(Path(sys.argv[1]), sys.argv[2]).in_the_clear(['lexicon.txt'], Path(sys.argv[3])):\n"
         "    os.kill(os.getpid(), 9)"
     )
     (tmp_path / "clear").mkdir()
     arguments = [str(tmp_path / "sealed"), device_key(tmp_path), str(tmp_path / "clear")]
     subprocess.run([sys.executable, "-c", code, *arguments], check=False, timeout=60)
     (left,) = (tmp_path / "clear").iterdir()
-    contents = Contents.open(tmp_path / "sealed", arguments[1])
+    contents = Contents(tmp_path / "sealed", arguments[1])
     with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as first:
         assert not left.exists()
         with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as second:
