@@ -1,5 +1,5 @@
 """The command line: `edge-agent run | demo | check | status | incidents | dead-letters | explain | egress | audit |
-replay | bench`.
+update | replay | bench`.
 
 Rules: what a command needs is imported when it runs, so that `--help` is quick; results go to standard output, what is
 wrong to standard error; exit codes are 0, 1 failed, 2 usage, 78 bad configuration (EX_CONFIG of sysexits.h). A closed pipe
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--timezone", default="UTC", metavar="NAME", help="IANA time zone of the times in sentences (UTC)")
     _add_egress(add("egress", "show what would leave for a stronger model, to the byte, and what did"))
     _add_audit(add("audit", "show that the log of decisions is whole, and that what was said would be said again"))
+    _add_update(add("update", "take releases of models over the air: look, apply, go back, and what came of it"))
     add("replay", "run the agent over a recording in CSV, strictly online (`replay --help`)")
     add("bench", "measure this machine (`bench --help`)")
     return parser
@@ -140,6 +141,31 @@ def _add_egress(parser: argparse.ArgumentParser) -> None:
         "verify", "check that the log of what left is whole and in order; prints its newest hash, the head", _egress_verify
     )
     verify.add_argument("--head", type=_hash, metavar="HASH", help="a head noted earlier, which the log must still hold")
+
+
+def _add_update(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(command=_update, task=name)
+        _add_config(sub)
+        return sub
+
+    for name, text in (("status", "say how the update stands"), ("history", "list how the last updates ended")):
+        add(name, text).add_argument("--json", action="store_true", help="print JSON")
+    look = add("check", "look at the sources now, and watch what comes of it")
+    look.add_argument("--again", action="store_true", help="what failed here before may be taken once more")
+    take = add("apply", "take the release in a bundle, such as one on a stick, and watch what comes of it")
+    take.add_argument("file", type=Path, metavar="BUNDLE", help="a file that `edge-ota bundle` made")
+    add("cancel", "give up the release that is on its way in, or on trial")
+    add("rollback", "go back to the release before the one that runs")
+    add("trust-anew", "after a loss of what was trusted: trust the repository from the factory root on, once more")
+    key = commands.add_parser("key", help="make this device's key for encrypted releases; prints its public part")
+    key.set_defaults(command=_update_key)
+    key.add_argument(
+        "file", type=Path, metavar="FILE", help="where the key is kept, or stands already; name it in update.key_file"
+    )
 
 
 def _add_audit(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +280,35 @@ def _egress_verify(options: argparse.Namespace) -> int:
     from edge_agent.commands.logs import verify_log
 
     return verify_log(_settings(options.config), "egress", options.head)
+
+
+def _update(options: argparse.Namespace) -> int:
+    from edge_agent.commands import updates
+
+    settings = _settings(options.config)
+    match options.task:
+        case "status":
+            return updates.show_update(settings, as_json=options.json)
+        case "history":
+            return updates.show_history(settings, as_json=options.json)
+        case "check":
+            return updates.check(settings, again=options.again)
+        case "apply":
+            return updates.apply(settings, options.file)
+        case "cancel":
+            return updates.cancel(settings)
+        case "rollback":
+            return updates.roll_back(settings)
+        case _:
+            return updates.trust_anew(settings)
+
+
+def _update_key(options: argparse.Namespace) -> int:
+    from edge_agent.device_key import make_device_key
+    from edge_agent.release.group_keys import encode_device
+
+    print(encode_device(make_device_key(options.file).public_key()))
+    return 0
 
 
 def _dead_letters(options: argparse.Namespace) -> int:

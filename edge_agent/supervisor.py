@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,9 +23,8 @@ from edge_agent.config.settings import Settings
 from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
 from edge_agent.egress.pseudonyms import Pseudonyms
-from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
-from edge_agent.engines.memory import IncidentMemory
-from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.engines.loading import FACTORY, open_release
+from edge_agent.errors import StorageError
 from edge_agent.escalate.key import egress_key
 from edge_agent.escalate.table import Needs
 from edge_agent.incidents import IncidentBook
@@ -33,23 +32,30 @@ from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.messages import Health, Topics, UpdateState, drops_message, status_message
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
-from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, Screener, SpeakingRelease
+from edge_agent.pipeline import Screener
+from edge_agent.update.sources import Needs as SourceNeeds
+from edge_agent.update.sources import open_sources
 from edge_agent.values import Message
+from edge_agent.workers.active import ReleaseSlot
+from edge_agent.workers.choice import begin, open_factory
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
-from edge_agent.workers.explain import Engines, ExplainWorker
+from edge_agent.workers.explain import ExplainWorker
 from edge_agent.workers.fates import drop_all
 from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker, Speaking
 from edge_agent.workers.host import boot_id
+from edge_agent.workers.keeper import Keeper
+from edge_agent.workers.live import LiveAgent
 from edge_agent.workers.loop import Loop, Worker
 from edge_agent.workers.outside import opener
 from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from edge_agent.workers.speaking import wish_for
 from edge_agent.workers.status_file import choose_path
 from edge_agent.workers.telemetry import TelemetryWorker
+from edge_agent.workers.update import UpdateWorker
 from edge_agent.workers.withdrawal import question_topic, withdraw
 
-MEMORY_NAME = "memory.usearch"
 STOP_S = 4.0
 """All that a clean stop may take; what is not done then is done after the next start."""
 ASKING_S = 0.5
@@ -72,19 +78,19 @@ class Agent:
         self._topics = Topics(settings.mqtt.root, settings.gateway.id)
         self._journal = _open_journal(settings, self._topics, clock, self._metrics)
         self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
-        opened = _open_release(release_dir, settings.writer.device, self._metrics)
-        speaking = opened.speaking if opened is not None else TEMPLATE_ONLY
+        self._slot = ReleaseSlot()
+        self._update = self._make_update(release_dir)
         self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,
             journal=self._journal,
-            about=_about(settings, self._topics, speaking.id, opened, clock),
+            about=_about(settings, self._topics, self._slot, self._update_state, clock),
             metrics=self._metrics,
             clock=clock,
         )
-        screen = self._make_screen(_open_classifier(opened, self._metrics))
+        screen = self._make_screen()
         self._escalate = self._make_escalate()
-        self._explain = self._make_explain(speaking, _engines(settings, opened, self._journal))
+        self._explain = self._make_explain()
         desk = Desk(
             journal=self._journal,
             health=self.health,
@@ -94,6 +100,7 @@ class Agent:
             remember=self._explain.remember,
             clock=clock,
             answers=self._escalate,
+            updates=self._update,
         )
         deliver = self._wakes.deliver
         self._stages = [
@@ -110,6 +117,8 @@ class Agent:
             ),
             self._stage(screen),
             self._stage(self._explain),
+            # Its outcomes go into the outbox, which the deliver worker empties.
+            self._stage(*([self._update] if self._update is not None else [])),
             self._stage(*([self._escalate] if self._escalate is not None else []), *self._make_telemetry()),
             self._stage(
                 DeliverWorker(
@@ -149,7 +158,9 @@ class Agent:
 
     def broken(self) -> str:
         """Why only a new start can help, in words; empty while none is needed."""
-        return "the journal was found damaged while in use; the next start repairs it" if self._journal.damaged else ""
+        if self._journal.damaged:
+            return "the journal was found damaged while in use; the next start repairs it"
+        return "" if self._update is None else self._update.gave_up
 
     def status_line(self) -> str:
         """One line for the service manager."""
@@ -190,29 +201,86 @@ class Agent:
             farewell=self._farewell,
         )
 
-    def _make_screen(self, classifier: Classifier | None) -> ScreenWorker:
+    def _make_screen(self) -> ScreenWorker:
         return ScreenWorker(
             link=self._link,
             journal=self._journal,
-            core=_core(self._settings, self._journal, classifier),
+            core=_core(self._settings, self._journal),
+            slot=self._slot,
             topics=self._topics,
             wakes=self._wakes,
             metrics=self._metrics,
             clock=self._clock,
         )
 
-    def _make_explain(self, release: SpeakingRelease, engines: Engines) -> ExplainWorker:
+    def _make_explain(self) -> ExplainWorker:
         return ExplainWorker(
             journal=self._journal,
             topics=self._topics,
-            release=release,
-            engines=engines,
+            slot=self._slot,
             zone=ZoneInfo(self._settings.writer.timezone),
             wake=self._wakes.explain,
             deliver=self._wakes.deliver,
             metrics=self._metrics,
             clock=self._clock,
             escalates=self._escalate,
+        )
+
+    def _make_update(self, factory: Path) -> UpdateWorker | None:
+        """Let speak what the record of releases says; the worker that keeps it, or None where it cannot be kept here.
+
+        `factory` is the folder of the release inside the package.
+        """
+        settings, clock, metrics = self._settings, self._clock, self._metrics
+        opens = partial(
+            open_release,
+            device=settings.writer.device,
+            key_file=settings.update.key_file,
+            decrypt_folder=settings.update.decrypt_folder,
+        )
+        wish = partial(wish_for, settings=settings.writer, journal=self._journal, state_dir=Path(settings.state_dir))
+        try:
+            keeper = Keeper.open(Path(settings.state_dir), clock)
+        except StorageError as error:
+            metrics.conditions.set("updates", f"{error}; releases are neither taken nor exchanged until the next start")
+            _log.error("no updates until the next start: %s", error)
+            self._slot.want(wish(open_factory(opens, factory, metrics)))
+            return None
+        if keeper.lost:
+            metrics.conditions.set("updates", keeper.lost)
+        opened, began_trial = begin(keeper, opens, factory, metrics)
+        self._slot.want(wish(opened))
+        live = LiveAgent(
+            keeper=keeper,
+            slot=self._slot,
+            opens=opens,
+            factory=factory,
+            wish=wish,
+            stale=self.stale,
+            journal=self._journal,
+            topics=self._topics,
+            deliver=self._wakes.deliver,
+            metrics=metrics,
+        )
+        rng = random.Random(secrets.randbits(64))
+        needs = SourceNeeds(
+            settings=settings.update,
+            gateway=settings.gateway.id,
+            folder=keeper.folder,
+            record=lambda: keeper.record,
+            clock=clock,
+            rng=rng,
+        )
+        return UpdateWorker(
+            keeper=keeper,
+            settings=settings.update,
+            sources=open_sources(needs),
+            live=live,
+            gateway=settings.gateway.id,
+            device=settings.writer.device,
+            metrics=metrics,
+            clock=clock,
+            began_trial=began_trial,
         )
 
     def _make_escalate(self) -> EscalateWorker | None:
@@ -259,6 +327,13 @@ class Agent:
         )
         return (worker,)
 
+    def _update_state(self) -> UpdateState:
+        """How the update stands; any thread."""
+        if self._update is not None:
+            return self._update.state()
+        reason = "another process keeps the releases of this device, or its disk refuses; see health"
+        return UpdateState(gateway=self._settings.gateway.id, release=self._slot.state().release, reason=reason)
+
     def _queue(self, message: Message) -> None:
         self._journal.record((), [message])
         self._wakes.deliver.set()
@@ -292,52 +367,26 @@ def _open_journal(settings: Settings, topics: Topics, clock: Clock, metrics: Met
     return journal
 
 
-def _open_release(folder: Path, device: str, metrics: Metrics) -> OpenRelease | None:
-    try:
-        return open_release(folder, device)
-    except ReleaseError as error:
-        metrics.conditions.set("release", f"{error}; sentences are the template's")
-        _log.error("the release cannot be used, sentences are the template's: %s", error)
-        return None
-
-
-def _open_classifier(release: OpenRelease | None, metrics: Metrics) -> Classifier | None:
-    if release is None:
-        return None
-    try:
-        return release.open_classifier()
-    except ReleaseError as error:
-        metrics.conditions.set("classifier", f"{error}; anomalies keep their statistical kind")
-        _log.error("the classifier cannot be used, anomalies keep their statistical kind: %s", error)
-        return None
-
-
-def _core(settings: Settings, journal: Journal, classifier: Classifier | None) -> Core:
+def _core(settings: Settings, journal: Journal) -> Core:
     # The whole root is left to agents: a route `#` shall not read what other gateways on this broker publish either.
     max_topics = max(4_096, 2 * settings.detect.max_streams)
     router = Router(settings.routes, own_root=settings.mqtt.root, max_topics=max_topics)
-    bank = DetectorBank(settings.detect, classifier)
+    bank = DetectorBank(settings.detect, None)
     # A salt of its own for each start: the sequence of ids begins anew, and one boot may see many starts.
     book = IncidentBook(settings.incidents, salt=secrets.token_hex(16), open_incidents=journal.open_incidents())
     return Core(Screener(router, bank, book), bank, book)
 
 
-def _engines(settings: Settings, release: OpenRelease | None, journal: Journal) -> Engines:
-    if release is None:
-        return Engines(None, None)
-    digest = release.manifest.components["classifier.tflite"].sha256
-    memory = partial(IncidentMemory.open, Path(settings.state_dir) / MEMORY_NAME, digest, journal.past_incidents)
-    writer = partial(release.open_writer, settings.writer.device) if settings.writer.enabled else None
-    return Engines(writer, memory)
+def _about(settings: Settings, topics: Topics, slot: ReleaseSlot, update: Callable[[], UpdateState], clock: Clock) -> About:
+    def speaking() -> Speaking:
+        running = slot.state()
+        return Speaking(release=running.release, certificate=running.certificate)
 
-
-def _about(settings: Settings, topics: Topics, release: str, opened: OpenRelease | None, clock: Clock) -> About:
-    certificate = opened.certified if opened is not None and settings.writer.enabled else ""
     path, is_runtime = choose_path(settings.runtime_dir, settings.state_dir, settings.gateway.id)
     return About(
         topics=topics,
-        speaking=lambda: Speaking(release=release, certificate=certificate),
-        update=lambda: UpdateState(gateway=settings.gateway.id, release=release),
+        speaking=speaking,
+        update=update,
         boot_id=boot_id(),
         started_s=clock.now_s(),
         config=effective(settings),

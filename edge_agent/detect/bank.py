@@ -76,6 +76,10 @@ class DetectorBank:
         self._cases = Cases(self._state, classifier)
         self._clock = silence.SteadyClock()
 
+    def use_classifier(self, classifier: Classifier | None) -> None:
+        """Name kinds by this classifier from now on; None by statistics alone. What the detectors know stays."""
+        self._cases.use_classifier(classifier)
+
     def update(self, readings: Sequence[Reading]) -> Detected:
         """Take in readings in the order they came."""
         rejections: list[Rejection] = []

@@ -71,6 +71,10 @@ class Cases:
         self._open: dict[int, Case] = {}
         self.failures: list[Rejection] = []
 
+    def use_classifier(self, classifier: Classifier | None) -> None:
+        """Ask this one from now on; what was said by the one before stands."""
+        self._classifier = classifier
+
     def changed(self, opened: Sequence[int], looked: Sequence[int], ended: Sequence[int]) -> dict[int, Anomaly]:
         """Open, look again and end, by column; returns what is new to tell. A column is in one of the three at most."""
         fields = self._state.fields

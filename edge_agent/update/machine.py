@@ -96,6 +96,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     looked: str = ""
     """What the last look at a source found, in words."""
     looked_s: float = 0.0
+    looked_count: int = 0
+    """Looks that were written down: who waits for one sees that it is over."""
     ended: tuple[Ended, ...] = ()
     """Oldest first."""
     day: int = 0

@@ -1,9 +1,10 @@
 """The explain worker: incidents of the journal to published sentences.
 
 Rules: what is to be explained stands in the journal; an event only wakes. The worker owns the writer and the memory and
-opens both itself, on its own thread, before its first sentence. Whatever fails, a sentence is published: without the
-memory it has no past incident in it, without the writer it is the template's, and where even the template fails it says
-what was counted. Each fallback is counted under its reason.
+opens both itself, on its own thread, before its first sentence. When another release is wanted it exchanges both between two
+incidents; the old writer is let go before the new one is opened, so that two never stand in memory at once. Whatever fails, a
+sentence is published: without the memory it has no past incident in it, without the writer it is the template's, and where even
+the template fails it says what was counted. Each fallback is counted under its reason.
 """
 
 from __future__ import annotations
@@ -11,11 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
 from datetime import tzinfo
 from typing import Protocol
-
-from msgspec import Struct
 
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, EngineError, StorageError
@@ -24,8 +22,9 @@ from edge_agent.journal import Journal
 from edge_agent.messages import Topics, escalation_message, summary_messages
 from edge_agent.messages.decisions import decision_entry
 from edge_agent.metrics import Metrics
-from edge_agent.pipeline import SpeakingRelease, Writer, explain
-from edge_agent.values import Escalation, Evidence, Incident, PastIncident, Summary
+from edge_agent.pipeline import Writer, explain
+from edge_agent.values import Escalation, Evidence, Incident, Summary
+from edge_agent.workers.active import ClosedMemory, ReleaseSlot, Wanted, Wish
 
 MAX_BATCH = 16
 """Incidents taken from the journal at once: bounds how long a stop waits."""
@@ -34,28 +33,10 @@ RECHECK_S = 5.0
 MAX_WRITER_FAILURES = 3
 """Failures in a row after which the writer is given up until the next start."""
 MAX_REMEMBERED = 1_024
+REFUSED = "refused-"
+"""What the reasons of a refused draft begin with."""
 
 _log = logging.getLogger(__name__)
-
-
-class ClosedMemory(Protocol):
-    """The memory as this worker uses it; `edge_agent.engines.memory.IncidentMemory` is one."""
-
-    def add(self, past: PastIncident) -> None:
-        """Remember a closed incident. Raises EngineError."""
-
-    def nearest(self, signature: bytes, before_s: float, asset: str = "") -> Evidence | None:
-        """The most similar incident opened before `before_s`, or None. Raises EngineError."""
-
-    def save(self) -> None:
-        """Write the cache. Raises StorageError, EngineError."""
-
-
-class Engines(Struct, frozen=True):
-    """How to open what the worker owns; None for what is not wanted or cannot be had."""
-
-    open_writer: Callable[[], Writer] | None
-    open_memory: Callable[[], ClosedMemory] | None
 
 
 class Escalates(Protocol):
@@ -80,8 +61,7 @@ class ExplainWorker:
         *,
         journal: Journal,
         topics: Topics,
-        release: SpeakingRelease,
-        engines: Engines,
+        slot: ReleaseSlot,
         zone: tzinfo,
         wake: threading.Event,
         deliver: threading.Event,
@@ -91,11 +71,12 @@ class ExplainWorker:
     ) -> None:
         self._journal = journal
         self._topics = topics
-        self._release = release
+        self._slot = slot
+        self._active = Wanted(-1, Wish())
+        """What is in use; read and replaced as one."""
         self._escalates = escalates
         self.latest_incident = ""
         """The incident of the summary that was published last; any thread may read it."""
-        self._engines = engines
         self._zone = zone
         self._wake = wake
         self._deliver = deliver
@@ -103,7 +84,6 @@ class ExplainWorker:
         self._clock = clock
         self._writer: Writer | None = None
         self._memory: ClosedMemory | None = None
-        self._opened = False
         self._writer_failures = 0
         self._closed: deque[str] = deque(maxlen=MAX_REMEMBERED)
         self._trying: tuple[str, int] | None = None
@@ -117,8 +97,7 @@ class ExplainWorker:
 
     def step(self, timeout_s: float) -> bool:
         """Explain up to `MAX_BATCH` incidents. Raises StorageError; what is not explained is taken again."""
-        if not self._opened:
-            self._open_engines()
+        self._exchange()
         due = self._wake.is_set() or self._clock.monotonic_s() - self._checked_s >= RECHECK_S
         if not due and not self._wake.wait(timeout_s):
             return False
@@ -172,18 +151,21 @@ class ExplainWorker:
         self._trying = trying
         if self._tries > 1:
             self._metrics.fallbacks.add("explaining-failed")
-            return _bare_summary(incident, self._release.id, self._clock.now_s())
+            return _bare_summary(incident, self._active.wish.speaking.id, self._clock.now_s())
+        release = self._active.wish.speaking
         evidence = self._evidence(incident) if self._tries == 0 else None
         if self._writer is not None and self._tries == 0:
             try:
-                summary = explain(incident, evidence, self._writer, self._release, self._clock.now_s(), self._zone)
+                summary = explain(incident, evidence, self._writer, release, self._clock.now_s(), self._zone)
             except EngineError as error:
                 self._writer_failed(error)
             else:
                 self._writer_failures = 0
                 self._metrics.conditions.clear("writer")
+                refused = any(reason.startswith(REFUSED) for reason in summary.reasons)
+                self._slot.wrote(self._active.number, refused=refused)
                 return summary
-        return explain(incident, evidence, None, self._release, self._clock.now_s(), self._zone)
+        return explain(incident, evidence, None, release, self._clock.now_s(), self._zone)
 
     def _evidence(self, incident: Incident) -> Evidence | None:
         signed = [anomaly for anomaly in incident.anomalies if anomaly.signature]
@@ -205,29 +187,61 @@ class ExplainWorker:
         except EngineError as error:
             self._memory_failed(error)
 
-    def _open_engines(self) -> None:
-        self._opened = True
-        if self._engines.open_memory is not None:
+    def _exchange(self) -> None:
+        """Take the release that is wanted, where it is not the one in use."""
+        wanted, before = self._slot.wanted(), self._active
+        if wanted.number == before.number:
+            return
+        wish, problem = wanted.wish, ""
+        if self._memory is None or not wish.classifier_key or wish.classifier_key != before.wish.classifier_key:
+            self._exchange_memory(wish)
+        if self._writer is None or not wish.writer_key or wish.writer_key != before.wish.writer_key:
+            problem = self._exchange_writer(wish)
+        self._writer_failures = 0
+        self._active = wanted
+        self._slot.took("explain", wanted.number, problem)
+
+    def _exchange_memory(self, wish: Wish) -> None:
+        if self._memory is not None:
             try:
-                self._memory = self._engines.open_memory()
+                self._memory.save()
+            except EdgeAgentError as error:
+                _log.warning("the memory's cache was not written, it is built anew: %s", error)
+        self._memory = None
+        self._metrics.conditions.clear("memory")
+        if wish.open_memory is not None:
+            try:
+                self._memory = wish.open_memory()
             except EdgeAgentError as error:
                 self._memory_failed(error)
-        if self._engines.open_writer is not None:
-            try:
-                self._writer = self._engines.open_writer()
-            except EdgeAgentError as error:
-                self._metrics.fallbacks.add("writer-not-loaded")
-                self._metrics.conditions.set("writer", f"{error}; sentences are the template's")
-                _log.warning("the writer cannot be loaded, sentences are the template's: %s", error)
+
+    def _exchange_writer(self, wish: Wish) -> str:
+        """Why the writer of the release cannot be had, in words; empty where it can, or is not wanted."""
+        self._writer = None
+        self._metrics.conditions.clear("writer")
+        if wish.open_writer is None:
+            return ""
+        try:
+            self._writer = wish.open_writer()
+        except EdgeAgentError as error:
+            self._metrics.fallbacks.add("writer-not-loaded")
+            self._metrics.conditions.set("writer", f"{error}; sentences are the template's")
+            _log.warning("the writer cannot be loaded, sentences are the template's: %s", error)
+            return str(error)
+        return ""
 
     def _writer_failed(self, error: EngineError) -> None:
         self._writer_failures += 1
         self._metrics.fallbacks.add("writer-failed")
         self._metrics.conditions.set("writer", f"{error}; this sentence is the template's")
         _log.warning("the writer failed, this sentence is the template's: %s", error)
-        if self._writer_failures >= MAX_WRITER_FAILURES:
+        given_up = self._writer_failures >= MAX_WRITER_FAILURES
+        self._slot.failed(self._active.number, f"{error}; given up" if given_up else "")
+        if given_up:
             self._writer = None
-            self._metrics.conditions.set("writer", f"{error}; given up until the next start, sentences are the template's")
+            self._metrics.conditions.set(
+                "writer", f"{error}; given up until another release or the next start, sentences are the template's"
+            )
 
     def _memory_failed(self, error: EdgeAgentError) -> None:
         self._memory = None

@@ -6,7 +6,7 @@ a closing is handed to the screen worker, which owns the open ones, an answer to
 
 Commands: `status` (the health document), `incidents` ({"limit"?, "state"?} or {"incident"}), `check` ({"config"?}: text to
 check, else the agent's own file), `close` ({"incident", "cause", "note"?}), `answer` ({"id", "sentences", "model"?}, also as
-a CloudEvent).
+a CloudEvent), `update-status`, `update-check` ({"again"?}), `update-cancel`, `update-rollback`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ from edge_agent.messages.times import format_time
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import Request
 from edge_agent.values import Closure, Escalation, IncidentState, Message, Summary
+from edge_agent.workers.update_requests import (
+    Updates,
+    answer_update_cancel,
+    answer_update_check,
+    answer_update_rollback,
+    answer_update_status,
+)
 
 POLL_S = 0.05
 """How often the link is asked for requests."""
@@ -99,8 +106,9 @@ class Desk:
         remember: Callable[[str], None],
         clock: Clock,
         answers: Answers | None = None,
+        updates: Updates | None = None,
     ) -> None:
-        """Hold on to what is given. `answers` is None while escalation is off."""
+        """Hold on to what is given. `answers` is None while escalation is off, `updates` where another process updates."""
         self.journal = journal
         self.health = health
         self.config_path = config_path
@@ -109,6 +117,7 @@ class Desk:
         self.remember = remember
         self.clock = clock
         self.answers = answers
+        self.updates = updates
 
 
 def answer_status(desk: Desk, body: RequestBody) -> object:
@@ -172,6 +181,10 @@ COMMANDS: Mapping[str, Callable[[Desk, RequestBody], object]] = {
     "check": answer_check,
     "close": answer_close,
     "answer": answer_answer,
+    "update-status": answer_update_status,
+    "update-check": answer_update_check,
+    "update-cancel": answer_update_cancel,
+    "update-rollback": answer_update_rollback,
 }
 
 

@@ -5,7 +5,8 @@ the journal refuses, the result is kept and tried again before anything else is 
 acknowledged and the link's bounded queue counts what cannot wait. A batch whose screening fails is set aside, counted and
 acknowledged, because redelivering it would fail again. An operator's closing takes the same way as a batch. A stream is
 silent only while the worker listens: time does not count towards silences while there is no connection, while more waits
-than one batch takes, or while the journal holds everything up.
+than one batch takes, or while the journal holds everything up. The classifier of a release is exchanged between two batches; what
+the detectors know stays.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from msgspec import Struct
 
 from edge_agent.clock import Clock
 from edge_agent.detect.bank import DetectorBank
-from edge_agent.errors import StorageError
+from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import Journal
 from edge_agent.messages import Topics, anomaly_message, incident_messages
 from edge_agent.metrics import Metrics
 from edge_agent.pipeline import Screened, Screener
 from edge_agent.values import Arrival, Closure, Incident, Message
+from edge_agent.workers.active import ReleaseSlot, Wanted, Wish
 
 MAX_BATCH = 2_000
 """Messages in one batch: bounds how long a stop or a closing waits."""
@@ -95,11 +97,24 @@ class ScreenWorker:
     """The journal answers or gives up within 30 s."""
 
     def __init__(
-        self, *, link: Source, journal: Journal, core: Core, topics: Topics, wakes: Wakes, metrics: Metrics, clock: Clock
+        self,
+        *,
+        link: Source,
+        journal: Journal,
+        core: Core,
+        slot: ReleaseSlot,
+        topics: Topics,
+        wakes: Wakes,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._link = link
         self._journal = journal
         self._core = core
+        self._slot = slot
+        self._active = Wanted(-1, Wish())
+        self._no_classifier = ""
+        """Why the classifier that was wanted last could not be opened."""
         self._topics = topics
         self._wakes = wakes
         self._metrics = metrics
@@ -125,6 +140,7 @@ class ScreenWorker:
     def step(self, timeout_s: float) -> bool:
         """Settle what waits for the journal, then take in one batch. Raises StorageError while the journal refuses."""
         self._set_aside_failed_batch()
+        self._exchange()
         self._settle()
         self._take_closings()
         until_tick_s = self._next_tick_s - self._clock.monotonic_s()
@@ -150,6 +166,25 @@ class ScreenWorker:
                 break
         while not self._closings.empty():
             self._closings.get_nowait().done.cancel()
+
+    def _exchange(self) -> None:
+        """Take the classifier of the release that is wanted, where it is another one; between two batches."""
+        wanted, before = self._slot.wanted(), self._active
+        if wanted.number == before.number:
+            return
+        wish, problem = wanted.wish, ""
+        if self._no_classifier or not wish.classifier_key or wish.classifier_key != before.wish.classifier_key:
+            self._core.bank.use_classifier(None)
+            self._metrics.conditions.clear("classifier")
+            try:
+                if wish.open_classifier is not None:
+                    self._core.bank.use_classifier(wish.open_classifier())
+            except ReleaseError as error:
+                problem = str(error)
+                self._metrics.conditions.set("classifier", f"{error}; anomalies keep their statistical kind")
+                _log.error("the classifier cannot be used, anomalies keep their statistical kind: %s", error)
+        self._active, self._no_classifier = wanted, problem
+        self._slot.took("screen", wanted.number, problem)
 
     def _count_listening(self, taken: int) -> None:
         """Let the time that silences are judged by go on, as far as readings would have been noticed in it."""

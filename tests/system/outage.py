@@ -29,9 +29,10 @@ from edge_agent.messages import drops_message
 from edge_agent.metrics import Metrics
 from edge_agent.pipeline import Screened, Screener, SpeakingRelease
 from edge_agent.values import Anomaly, Draft, Message, Prompt
+from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker, Outside
-from edge_agent.workers.explain import Engines, ExplainWorker
+from edge_agent.workers.explain import ExplainWorker
 from edge_agent.workers.loop import Worker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from tests.journals import TwoClocks
@@ -129,10 +130,13 @@ class Site:
         book = IncidentBook(IncidentSettings(join_within_s=60.0, close_after_s=60.0), salt="test")
         self.script = Script(book, HOUR_S / incidents_per_hour)
         core = Core(cast("Screener", self.script), DetectorBank(DetectSettings(), None), book)
+        slot = ReleaseSlot()
+        slot.want(Wish(speaking=RELEASE, open_writer=Unsure))
         self._screen = ScreenWorker(
             link=self.link,
             journal=self._written,
             core=core,
+            slot=slot,
             topics=TOPICS,
             wakes=self._wakes,
             metrics=self.metrics,
@@ -142,8 +146,7 @@ class Site:
         self._explain = ExplainWorker(
             journal=self._written,
             topics=TOPICS,
-            release=RELEASE,
-            engines=Engines(Unsure, None),
+            slot=slot,
             zone=UTC,
             wake=self._wakes.explain,
             deliver=self._wakes.deliver,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from pathlib import Path
@@ -20,7 +21,8 @@ from edge_agent.metrics import Metrics
 from edge_agent.pipeline import SIGNATURE_BYTES, SpeakingRelease, Writer
 from edge_agent.values import Closure, Draft, Evidence, Incident, PastIncident, Prompt, Summary
 from edge_agent.workers import explain as explain_module
-from edge_agent.workers.explain import MAX_WRITER_FAILURES, ClosedMemory, Engines, ExplainWorker
+from edge_agent.workers.active import ClosedMemory, ReleaseSlot, Wish
+from edge_agent.workers.explain import MAX_WRITER_FAILURES, ExplainWorker
 from tests.unit.workers.parts import TOPICS, RefusingJournal, StepClock, open_journal
 from tests.writing import ONSET_S, anomaly, draft, incident
 
@@ -71,11 +73,12 @@ class Bench:
         self.refusing = RefusingJournal(journal)
         self.metrics, self.clock = Metrics(), StepClock()
         self.wake, self.deliver = threading.Event(), threading.Event()
+        self.slot = ReleaseSlot()
+        self.slot.want(Wish(speaking=RELEASE, open_writer=writer, open_memory=memory))
         self.worker = ExplainWorker(
             journal=self.refusing.as_journal(),
             topics=TOPICS,
-            release=RELEASE,
-            engines=Engines(writer, memory),
+            slot=self.slot,
             zone=UTC,
             wake=self.wake,
             deliver=self.deliver,
@@ -232,3 +235,69 @@ def test_a_memory_that_fails_costs_the_evidence_only(journal: Journal) -> None:
     assert bench.metrics.fallbacks.get("memory-failed") == 1
     assert bench.metrics.conditions.current()[0].startswith("memory: ")
     bench.worker.finish()
+
+
+class Tracking:
+    """Opens writers, and knows how many stand in memory at once."""
+
+    def __init__(self) -> None:
+        self.alive: weakref.WeakSet[SayingWriter] = weakref.WeakSet()
+        self.opened = 0
+        self.most = 0
+
+    def __call__(self) -> Writer:
+        writer = SayingWriter()
+        self.alive.add(writer)
+        self.opened += 1
+        self.most = max(self.most, len(self.alive))
+        return writer
+
+
+def wish(name: str, opens: Callable[[], Writer] | None, key: str = "") -> Wish:
+    return Wish(speaking=replace(RELEASE, id=name), open_writer=opens, writer_key=key)
+
+
+def test_releases_are_exchanged_between_two_incidents_and_each_sentence_names_its_own(journal: Journal) -> None:
+    bench, writers = Bench(journal), Tracking()
+    for number in range(6):
+        name = f"test-{number}"
+        bench.slot.want(wish(name, writers, name))
+        (summary,) = bench.explain(spike(number))
+        assert (summary.route, summary.release) == ("writer", name)
+    assert (writers.opened, writers.most) == (6, 1)
+    assert bench.slot.state().taken_by == ("explain",)
+
+
+def test_a_writer_made_of_the_same_files_is_kept(journal: Journal) -> None:
+    bench, writers = Bench(journal), Tracking()
+    for name in ("test-1", "test-2"):
+        bench.slot.want(wish(name, writers, "same"))
+        assert bench.explain(spike(int(name[-1])))[0].release == name
+    assert writers.opened == 1
+
+
+def test_a_release_whose_writer_cannot_be_opened_is_told_and_the_next_one_speaks(journal: Journal) -> None:
+    bench = Bench(journal, SayingWriter)
+    bench.slot.want(wish("broken", refuse_to_open))
+    (summary,) = bench.explain(spike(1))
+    assert (summary.route, summary.release) == ("template", "broken")
+    assert "damaged" in bench.slot.state().problem
+    bench.slot.want(wish("good", SayingWriter))
+    (summary,) = bench.explain(spike(2))
+    assert (summary.route, summary.release, bench.slot.state().problem) == ("writer", "good", "")
+    assert bench.metrics.conditions.current() == ()
+
+
+def test_what_a_release_does_is_counted_for_its_trial(journal: Journal) -> None:
+    bench = Bench(journal)
+    bench.slot.want(wish("good", SayingWriter))
+    bench.explain(spike(1))
+    assert (bench.slot.state().sentences, bench.slot.state().refused) == (1, 0)
+    bench.slot.want(Wish(speaking=replace(RELEASE, lexicon=frozenset()), open_writer=SayingWriter))
+    bench.explain(spike(2))
+    assert (bench.slot.state().sentences, bench.slot.state().refused) == (1, 1)
+    bench.slot.want(wish("failing", lambda: SayingWriter(failures=MAX_WRITER_FAILURES)))
+    for number in range(3, 3 + MAX_WRITER_FAILURES):
+        bench.explain(spike(number))
+    assert bench.slot.state().writer_failures == MAX_WRITER_FAILURES
+    assert "given up" in bench.slot.state().problem

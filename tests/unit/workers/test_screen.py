@@ -7,13 +7,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edge_agent.errors import StorageError
+from edge_agent.detect import CLASSES
+from edge_agent.errors import EngineError, StorageError
 from edge_agent.journal import Journal
 from edge_agent.metrics import Metrics
-from edge_agent.pipeline import Screened, Screener
+from edge_agent.pipeline import SIGNATURE_BYTES, Classified, Classifier, Screened, Screener
 from edge_agent.values import Arrival, Closure
+from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from tests.journals import waiting
 from tests.unit.workers.parts import START_S, TOPICS, MemoryLink, RefusingJournal, StepClock, new_core, open_journal, readings
@@ -27,10 +31,12 @@ class Bench:
         self.journal = journal
         self.link, self.metrics, self.clock = MemoryLink(), Metrics(), StepClock()
         self.wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
+        self.slot = ReleaseSlot()
         self.worker = ScreenWorker(
             link=self.link,
             journal=self.refusing.as_journal(),
             core=core,
+            slot=self.slot,
             topics=TOPICS,
             wakes=self.wakes,
             metrics=self.metrics,
@@ -231,3 +237,51 @@ def test_no_stream_is_silent_because_the_journal_held_everything_up(bench: Bench
     bench.worker.step(0.0)
     wait(bench, 1)
     assert silences(bench) == []
+
+
+class Refusing:
+    """A classifier that cannot be opened, and one that can; counts how often."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken, self.opened = broken, 0
+
+    def __call__(self) -> Classifier:
+        self.opened += 1
+        if self.broken:
+            raise EngineError("classifier.tflite: damaged")
+        return FixedClassifier()
+
+
+class FixedClassifier:
+    def classify(self, windows: NDArray[np.float32]) -> Classified:
+        kinds = np.zeros((len(windows), len(CLASSES)), dtype=np.float32)
+        kinds[:, 0] = 1.0
+        return Classified(kinds, np.ones((len(windows), SIGNATURE_BYTES), dtype=np.int8))
+
+
+def test_a_classifier_is_exchanged_between_two_batches_and_nothing_is_lost(bench: Bench) -> None:
+    one, other = Refusing(), Refusing()
+    bench.arrive(readings(100))
+    number = bench.slot.want(Wish(open_classifier=one, classifier_key="one"))
+    bench.worker.step(0.0)
+    assert bench.slot.state().taken_by == ("screen",)
+    bench.slot.want(Wish(open_classifier=one, classifier_key="one"))
+    bench.worker.step(0.0)
+    assert one.opened == 1
+    number = bench.slot.want(Wish(open_classifier=other, classifier_key="other"))
+    bench.arrive(readings(100, first_mid=101, start_s=START_S + 100))
+    bench.worker.step(0.0)
+    assert (other.opened, bench.slot.state().number, bench.slot.state().problem) == (1, number, "")
+    assert bench.metrics.flow.by_label()["readings"] == 200
+
+
+def test_a_classifier_that_cannot_be_opened_is_told_and_tried_again(bench: Bench) -> None:
+    broken, good = Refusing(broken=True), Refusing()
+    bench.slot.want(Wish(open_classifier=broken, classifier_key="same"))
+    bench.worker.step(0.0)
+    assert "damaged" in bench.slot.state().problem
+    assert any("classifier" in each for each in bench.metrics.conditions.current())
+    bench.slot.want(Wish(open_classifier=good, classifier_key="same"))
+    bench.worker.step(0.0)
+    assert (good.opened, bench.slot.state().problem) == (1, "")
+    assert not any("classifier" in each for each in bench.metrics.conditions.current())

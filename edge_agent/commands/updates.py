@@ -1,0 +1,242 @@
+"""`edge-agent update status|check|apply|cancel|rollback|history|trust-anew`: releases, from the command line of the device.
+
+Rules: where an agent runs, it is asked, by a file in its update folder, and its record is watched; it alone changes anything.
+Where none runs, the same worker does the same work here, up to the trial, which the agent's next start begins. A terminal sees a
+bar, anything else a line for each change. Ctrl-C ends the watching, and the update where it is done here; it goes on later.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.clock import SystemClock
+from edge_agent.commands.update_bar import Bar, standing
+from edge_agent.config.settings import Settings
+from edge_agent.errors import RequestError, StorageError
+from edge_agent.messages import UpdateState, encode, format_time, update_document
+from edge_agent.metrics import Metrics
+from edge_agent.update.machine import Held, Record, speaks
+from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.update.sources import Needs, open_sources
+from edge_agent.update.trust import Trust
+from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record
+from edge_agent.workers.status_file import read_status, status_paths
+from edge_agent.workers.update import UpdateWorker, record_state
+
+WATCH_S = 0.25
+TAKEN_S = 30.0
+"""How long a running agent may take to take up an order."""
+LOOK_S = 120.0
+"""How long a look may take until something is found."""
+SHOWN_OUTCOMES = 3
+OFF = "updates are off: `update.group` is not set"
+
+
+def show_update(settings: Settings, *, as_json: bool) -> int:
+    """Print how the update stands. Raises StorageError."""
+    state = _state(settings)
+    if as_json:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(msgspec.json.format(encode(update_document(state)), indent=2) + b"\n")
+        return 0
+    counter = "" if state.counter is None else f", counter {state.counter}"
+    print(f"release     {state.release or 'the one inside the package'}{counter}")
+    print(f"state       {state.state}" + (f": {state.reason}" if state.reason else ""))
+    if state.candidate:
+        print(f"candidate   {state.candidate}, counter {state.candidate_counter}, from {state.source}")
+    if state.looked_s is not None:
+        print(f"last look   {format_time(state.looked_s)}: {state.looked}")
+    _print_outcomes(state, SHOWN_OUTCOMES)
+    if not settings.update.group:
+        print(OFF)
+    return 0
+
+
+def show_history(settings: Settings, *, as_json: bool) -> int:
+    """Print how the last updates ended. Raises StorageError."""
+    state = _state(settings)
+    if as_json:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(msgspec.json.format(encode(update_document(state)["outcomes"]), indent=2) + b"\n")
+    elif not state.outcomes:
+        print("no update has ended on this device")
+    else:
+        _print_outcomes(state, len(state.outcomes))
+    return 0
+
+
+def check(settings: Settings, *, again: bool) -> int:
+    """Look at the sources now, and watch what comes of it; the exit code. Raises StorageError, RequestError."""
+    _need_group(settings)
+    return _ordered(settings, Check(again=again))
+
+
+def apply(settings: Settings, file: Path) -> int:
+    """Take the release in a bundle; the exit code. Raises StorageError, RequestError."""
+    _need_group(settings)
+    if not file.is_file():
+        raise RequestError("no-file", f"{file}: there is no such file; name a bundle that `edge-ota bundle` made")
+    return _ordered(settings, Apply(path=str(file.resolve())))
+
+
+def cancel(settings: Settings) -> int:
+    """Give up what is on its way in, or on trial; the exit code. Raises StorageError, RequestError."""
+    candidate = read_record(Path(settings.state_dir)).candidate
+    if candidate is None:
+        raise RequestError("nothing", "no release is on its way in, or on trial")
+    return _ordered(settings, Cancel(ends=candidate.held.manifest_sha256))
+
+
+def roll_back(settings: Settings) -> int:
+    """Go back to the release before the one that runs; the exit code. Raises StorageError, RequestError."""
+    leaves = speaks(read_record(Path(settings.state_dir)))
+    if leaves is None:
+        raise RequestError("nothing", "the release inside the package runs: there is nothing to go back to")
+    return _ordered(settings, RollBack(leaves=leaves.manifest_sha256))
+
+
+def trust_anew(settings: Settings) -> int:
+    """Forget what was trusted and start from the factory root; the exit code. Raises StorageError, ReleaseError, RequestError."""
+    _need_group(settings)
+    if _agent_runs(settings):
+        raise RequestError("runs", "the agent runs: stop it first, so that nothing looks meanwhile")
+    folder = Path(settings.state_dir) / FOLDER / TRUST
+    keeper = Keeper.open(Path(settings.state_dir), SystemClock())
+    try:
+        Trust(folder, Path(settings.update.root_file).read_bytes()).start_anew()
+    except OSError as error:
+        raise StorageError(f"{settings.update.root_file}: cannot be read: {error.strerror}") from error
+    finally:
+        keeper.close()
+    print("the repository is trusted from the factory root on; states that this device saw before still bar older ones")
+    return 0
+
+
+def _ordered(settings: Settings, order: Order) -> int:
+    """Have an order carried out, by the agent or here, and watch what comes of it."""
+    before = read_record(Path(settings.state_dir))
+    bar = Bar(sys.stdout)
+    try:
+        carry_out = _by_the_agent if _agent_runs(settings) else _here
+        after = carry_out(settings, order, before, bar)
+    finally:
+        bar.close()
+    return _told(settings, order, before, after)
+
+
+def _by_the_agent(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
+    orders = Orders(Path(settings.state_dir) / FOLDER)
+    name = orders.give(order, SystemClock())
+    given_s = time.monotonic()
+    while orders.is_waiting(name):
+        if time.monotonic() - given_s > TAKEN_S:
+            raise RequestError("not-taken", f"the agent did not take the order within {TAKEN_S:g} s; see `edge-agent status`")
+        time.sleep(WATCH_S)
+    return _watched(settings, order, before, bar)
+
+
+def _watched(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
+    """The record when what the running agent does about the order is over."""
+    until_s = time.monotonic() + LOOK_S
+    while True:
+        record = read_record(Path(settings.state_dir))
+        bar.show(record_state(record, settings.gateway.id, None), *standing(_folder(settings), record))
+        busy = record.stage != "idle"
+        if _is_over(order, before, record) or (not busy and time.monotonic() > until_s):
+            return record
+        time.sleep(WATCH_S)
+
+
+def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
+    """Carry the order out in this process; the record when that is over, or waits for the agent."""
+    clock = SystemClock()
+    keeper = Keeper.open(Path(settings.state_dir), clock)
+    needs = Needs(
+        settings=settings.update,
+        gateway=settings.gateway.id,
+        folder=keeper.folder,
+        record=lambda: keeper.record,
+        clock=clock,
+        rng=random.Random(secrets.randbits(64)),
+    )
+    worker = UpdateWorker(
+        keeper=keeper,
+        settings=settings.update,
+        sources=open_sources(needs),
+        live=None,
+        gateway=settings.gateway.id,
+        device=settings.writer.device,
+        metrics=Metrics(),
+        clock=clock,
+    )
+    try:
+        done = worker.ask(order)
+        until_s = time.monotonic() + LOOK_S
+        while True:
+            worker.step(WATCH_S)
+            record = keeper.record
+            bar.show(worker.state(), *standing(keeper.folder, record))
+            waits = record.stage in ("idle", "trial") and done.done() and not worker.busy
+            if done.done() and (_is_over(order, before, record) or (waits and time.monotonic() > until_s)):
+                return record
+    finally:
+        worker.finish()
+
+
+def _is_over(order: Order, before: Record, now: Record) -> bool:
+    """Whether there is nothing more to watch: an outcome, a trial, or a look that found nothing to take."""
+    if now.stage == "trial" and isinstance(order, Check | Apply):
+        return True
+    if now.ended != before.ended:
+        return now.stage == "idle"
+    return now.stage == "idle" and isinstance(order, Check | Apply) and now.looked_count != before.looked_count
+
+
+def _told(settings: Settings, order: Order, before: Record, after: Record) -> int:
+    """Say what came of it; the exit code."""
+    new = [ended for ended in after.ended if ended not in before.ended and not _was(ended.held, ended.at_s, before)]
+    for ended in new:
+        print(
+            f"{ended.result}: {ended.held.release}, counter {ended.held.counter}" + (f": {ended.reason}" if ended.reason else "")
+        )
+    if after.stage == "trial" and after.candidate is not None:
+        runs = f"for {settings.update.soak_s:g} s" if _agent_runs(settings) else "from the agent's next start on"
+        print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
+    elif not new:
+        print(after.looked or "nothing was found")
+    wanted = ("cancelled", "rolled-back") if isinstance(order, Cancel | RollBack) else ("committed",)
+    return 1 if any(ended.result not in wanted for ended in new) else 0
+
+
+def _was(held: Held, at_s: float, before: Record) -> bool:
+    return any(ended.held == held and ended.at_s == at_s for ended in before.ended)
+
+
+def _state(settings: Settings) -> UpdateState:
+    return record_state(read_record(Path(settings.state_dir)), settings.gateway.id, None)
+
+
+def _print_outcomes(state: UpdateState, most: int) -> None:
+    for outcome in state.outcomes[-most:]:
+        why = f": {outcome.reason}" if outcome.reason else ""
+        print(f"{outcome.outcome:<11} {outcome.release}, counter {outcome.counter}, {format_time(outcome.at_s)}{why}")
+
+
+def _need_group(settings: Settings) -> None:
+    if not settings.update.group:
+        raise RequestError("updates-off", f"{OFF}; see docs/updates.md")
+
+
+def _agent_runs(settings: Settings) -> bool:
+    paths = status_paths(settings.runtime_dir, settings.state_dir, settings.gateway.id)
+    return read_status(paths, settings.state_dir) is not None
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.state_dir) / FOLDER
