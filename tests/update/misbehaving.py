@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+ROOT = Path(__file__).parents[2]
+
 
 class Misdeed(Struct, frozen=True):
     """What the child is to do, and a word for it."""
@@ -41,6 +43,16 @@ def forks(note: str) -> None:
     with open(note, "w", encoding="ascii") as file:
         file.write(str(sleeper.pid))
     say({"note": "forked"})
+
+
+def eats() -> None:
+    """Take memory until no more is given, and keep it."""
+    held = []
+    try:
+        while True:
+            held.append(os.urandom(1 << 20))
+    except MemoryError:
+        time.sleep(600)
 
 
 def waits(note: str) -> None:
@@ -94,11 +106,9 @@ def main() -> None:
         say({"note": note})
         os.abort()
     elif what == "eats-memory":
-        held = []
-        while True:
-            held.append(bytearray(os.urandom(1 << 20)))
+        eats()
     elif what == "child-eats-memory":
-        subprocess.run((sys.executable, "-c", "x = []\nwhile True: x.append(bytearray(b'x' * (1 << 20)))"), check=False)
+        subprocess.run((sys.executable, "-c", "from tests.update.misbehaving import eats; eats()"), cwd=ROOT, check=False)
     elif what == "asks-for-much":
         bytearray(8 << 30)
     elif what == "segfaults":
