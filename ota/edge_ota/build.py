@@ -157,6 +157,8 @@ def build(folder: Path, recipe: Recipe, golden: Path | None = None, licence: str
         (folder / BOM_NAME).unlink(missing_ok=True)
         _write_manifest(folder, recipe)
         write_atomic(folder / GOLDEN_NAME, golden_cases(folder, golden), mode=0o644)
+    if licence is None and (folder / BOM_NAME).exists():
+        raise OperatorError(f"{folder / BOM_NAME}: the bill of materials of an earlier build: give --bom, or remove it")
     if licence is not None:
         (folder / BOM_NAME).unlink(missing_ok=True)
         components = build_manifest(folder, recipe).components

@@ -81,10 +81,13 @@ def load(files: Files) -> State | None:
         raise OperatorError(f"{METADATA}/1.root.json is missing: this is not a whole repository")
     try:
         return _under(files, roots, roots[-1].signed)
-    except OperatorError:
+    except OperatorError as error:
         if len(roots) == 1:
             raise
-        return _under(files, roots, roots[-2].signed, unfinished=True)
+        try:
+            return _under(files, roots, roots[-2].signed, unfinished=True)
+        except OperatorError:
+            raise error from None
 
 
 def load_folder(folder: Path) -> State:

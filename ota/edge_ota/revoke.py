@@ -80,7 +80,7 @@ def _release(options: argparse.Namespace, signers: Sequence[Signer], now: dateti
 
 
 def _before(state: State, files: Files, role: str, current: Manifest, revoked: Sequence[str]) -> Manifest:
-    """The newest release of the group that differs from the present one in a component and was not taken back.
+    """The newest release of the group that differs from the present one and was not taken back.
 
     Raises OperatorError.
     """
@@ -93,9 +93,14 @@ def _before(state: State, files: Files, role: str, current: Manifest, revoked: S
         older = decode(data, Targets, name)
         verify(state.targets.signed, role, older, f"{name} (were its keys changed since? build and publish the release anew)")
         found = release_of(files, role, older)
-        if found and found[0].components != current.components and found[0].id.split(REVOKED_MARK)[0] not in gone:
+        if found and not _is_again(found[0], current) and found[0].id.split(REVOKED_MARK)[0] not in gone:
             return found[0]
     raise OperatorError(f"{role}: there is no release before {current.id}: publish one")
+
+
+def _is_again(one: Manifest, other: Manifest) -> bool:
+    """Whether two releases differ in name and counter alone."""
+    return msgspec.structs.replace(one, id=other.id, counter=other.counter) == other
 
 
 def _key(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
