@@ -116,6 +116,21 @@ def fetch(job: FetchJob, clock: Clock, say: Say, stop: Stop, pause_s: float = PA
     return Fetched(fetched_bytes=meter.received_bytes, complete=True)
 
 
+class _Blob(Struct, frozen=True):
+    """One blob under way."""
+
+    place: Opened
+    path: str
+    """Of the component that it is, for people."""
+    stored: Stored
+    part: Part
+
+    @property
+    def name(self) -> str:
+        """In a repository."""
+        return f"targets/blobs/{self.stored.sha256}.{self.stored.sha256}"
+
+
 class _Fetching:
     """One fetch under way."""
 
@@ -148,59 +163,62 @@ class _Fetching:
         with opened(self._job.place, self._clock, self._meter, self._job.timeout_s) as place:
             for path, stored in missing:
                 with store.part(stored) as part:
-                    self._blob(place, path, stored, part)
+                    self._bring(_Blob(place, path, stored, part))
                 self._tell(path, at_once=True)
 
-    def _blob(self, place: Opened, path: str, stored: Stored, part: Part) -> None:
-        name = f"targets/blobs/{stored.sha256}.{stored.sha256}"
+    def _bring(self, blob: _Blob) -> None:
         before = self._done_bytes
-        part.resume()
-        while part.chunks < len(stored.chunks):
-            self._done_bytes = before + part.size_bytes
-            self._chunk(place, path, name, stored, part)
+        blob.part.resume()
+        while blob.part.chunks < len(blob.stored.chunks):
+            self._done_bytes = before + blob.part.size_bytes
+            self._chunk(blob)
         with self._stop.held_off():
-            part.finish()
-        self._done_bytes = before + stored.size_bytes
+            blob.part.finish()
+        self._done_bytes = before + blob.stored.size_bytes
 
-    def _chunk(self, place: Opened, path: str, name: str, stored: Stored, part: Part) -> None:
+    def _chunk(self, blob: _Blob) -> None:
         """Bring the next chunk. Raises RepositoryRefusedError (`chunk`) where the place has other bytes."""
-        offset = part.size_bytes
-        length = min(stored.chunk_bytes, stored.size_bytes - offset)
         try:
-            self._try(place, path, name, offset, length, part)
+            self._try(blob)
         except RepositoryRefusedError:
             try:
-                self._try(place, path, name, offset, length, part)
+                self._try(blob)
             except RepositoryRefusedError as error:
-                raise RepositoryRefusedError("chunk", f"{path}: at {offset}, twice: {error.detail}") from error
+                where = f"{blob.path}: at {blob.part.size_bytes}, twice"
+                raise RepositoryRefusedError("chunk", f"{where}: {error.detail}") from error
 
-    def _try(self, place: Opened, path: str, name: str, offset: int, length: int, part: Part) -> None:
-        if self._meter.received_bytes + length > self._job.max_bytes:
-            came = self._meter.received_bytes
-            raise _SpentError(f"{path}: {length} more would be fetched; {self._job.max_bytes} may be now, and {came} were")
-        data = bytearray()
-        while len(data) < length:
-            wanted = min(PIECE_BYTES, length - len(data))
-            self._piece(place, path, name, offset, wanted, data)
+    def _try(self, blob: _Blob) -> None:
+        """Ask for the next chunk once, and write it. Raises RepositoryRefusedError where it is another, LinkError."""
+        length = min(blob.stored.chunk_bytes, blob.stored.size_bytes - blob.part.size_bytes)
+        came = self._meter.received_bytes
+        if came + length > self._job.max_bytes:
+            raise _SpentError(f"{blob.path}: {length} more would be fetched; {self._job.max_bytes} may be now, and {came} were")
+        chunk: bytes | bytearray = b""
+        while len(chunk) < length:
+            chunk = self._piece(blob, chunk, min(PIECE_BYTES, length - len(chunk)))
         with self._stop.held_off():
-            part.append(data)
+            blob.part.append(chunk)
 
-    def _piece(self, place: Opened, path: str, name: str, offset: int, wanted: int, data: bytearray) -> None:
-        """Put `wanted` more bytes of the chunk at `offset` after those that are in `data`. Raises LinkError."""
+    def _piece(self, blob: _Blob, chunk: bytes | bytearray, wanted: int) -> bytes | bytearray:
+        """The chunk as far as it is there, with `wanted` bytes more. Raises LinkError."""
         deadline = Deadline(self._clock, self._job.timeout_s)
-        end, tries = len(data) + wanted, 0
-        while len(data) < end:
+        offset, end, tries = blob.part.size_bytes, len(chunk) + wanted, 0
+        while len(chunk) < end:
             try:
-                data += place.piece(name, offset + len(data), end - len(data), deadline.left_s())
-                tries = 0
-                self._tell(path)
+                more = blob.place.piece(blob.name, offset + len(chunk), end - len(chunk), deadline.left_s())
             except TimeoutError as error:
-                raise LinkError(f"{path}: at {offset}: {wanted} bytes took longer than {self._job.timeout_s:g} s") from error
+                raise LinkError(f"{blob.path}: {wanted} bytes took longer than {self._job.timeout_s:g} s") from error
             except LinkError:
                 tries += 1
-                if not data or tries == TRIES or self._meter.is_full:
+                if not chunk or tries == TRIES or self._meter.is_full:
                     raise
                 time.sleep(self._pause_s)
+            else:
+                # A chunk that comes in one piece, the usual case, is not copied.
+                chunk = _longer(chunk, more) if chunk else more
+                tries = 0
+                self._tell(blob.path)
+        return chunk
 
     def _tell(self, path: str, *, at_once: bool = False) -> None:
         """Say how far this is, unless that was said just now."""
@@ -208,6 +226,12 @@ class _Fetching:
         if at_once or now_s - self._told_s >= TELL_S:
             self._told_s = now_s
             self._say(Progress(what=path, done_bytes=self._done_bytes, total_bytes=self._total_bytes))
+
+
+def _longer(chunk: bytes | bytearray, more: bytes) -> bytearray:
+    longer = chunk if isinstance(chunk, bytearray) else bytearray(chunk)
+    longer += more
+    return longer
 
 
 def _spent(error: Exception) -> Problem:
