@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import ctranslate2
+import msgspec
 import numpy as np
 import pytest
 from edge_ota.adapter import ADAPTER_NAME, BASE_NAME, WRITER_NAME, best_factors, main, make_adapter
@@ -17,10 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.engines.loading import FACTORY, open_release
-from edge_agent.release.manifest import Merged
+from edge_agent.release.manifest import Merged, parse_manifest
+from edge_agent.update.jobs import Installed, InstallJob
 from edge_agent.update.merging import merge
+from edge_agent.update.store import Store
 from edge_agent.update.weights import OpenFile, index
 from tests.update.adapters import model_bytes
+from tests.update.small_releases import SmallRelease, blobs_of, fetch, put
 
 
 def tuned_release(folder: Path, change: Any) -> Path:
@@ -85,6 +91,34 @@ def test_a_device_makes_the_writer_that_the_operator_measured(tmp_path: Path, ca
     merge(out / BASE_NAME, out / ADAPTER_NAME, tmp_path / "device.bin")
     assert (tmp_path / "device.bin").read_bytes() == (out / WRITER_NAME).read_bytes()
     assert open_release(out).manifest.id == "tuned-1"
+
+
+def test_a_gateway_that_has_the_base_fetches_little_and_installs_the_very_writer(tmp_path: Path) -> None:
+    tuned = tuned_release(tmp_path / "tuned", fine_tuned)
+    assert main([str(FACTORY), str(tuned), str(tmp_path / "out"), "--rank", "2"]) == 0
+    build(tmp_path / "out", Recipe(id="tuned-1", counter=7))
+    (tmp_path / "store").mkdir()
+    store = Store(tmp_path / "store")
+    put(store, released(FACTORY))
+    adapted = released(tmp_path / "out")
+    digest = store.put_manifest(adapted.data)
+    writer_bytes = (tmp_path / "out" / WRITER_NAME).stat().st_size
+    assert 0 < fetch(store, adapted) < writer_bytes / 10
+    job = msgspec.json.encode(InstallJob(store_folder=str(tmp_path / "store"), manifest_sha256=digest, min_free_bytes=0))
+    command = [sys.executable, "-m", "edge_agent.update.install"]
+    ran = subprocess.run(command, input=job, capture_output=True, timeout=60, check=True)
+    installed = msgspec.json.decode(ran.stdout.splitlines()[-1], type=Installed)
+    assert installed.problem is None
+    assert (Path(installed.folder) / WRITER_NAME).read_bytes() == (tmp_path / "out" / WRITER_NAME).read_bytes()
+    assert generated(Path(installed.folder) / "writer") == generated(tmp_path / "out/writer")
+
+
+def released(folder: Path) -> SmallRelease:
+    """A release's folder as it stands in a repository."""
+    data = (folder / "manifest.json").read_bytes()
+    manifest = parse_manifest(data, str(folder))
+    blobs = blobs_of(*((folder / path).read_bytes() for path, each in manifest.components.items() if each.merged is None))
+    return SmallRelease(manifest=manifest, data=data, blobs=blobs)
 
 
 def test_the_merged_writer_is_near_the_tuned_one_and_runs(tmp_path: Path) -> None:
