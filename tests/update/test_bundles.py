@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
 import pytest
 from edge_ota import bundle as operator_bundle
+from edge_ota import serve
 
 from edge_agent.clock import SystemClock
 from edge_agent.update.fetch import Stop, fetch
@@ -128,6 +132,26 @@ def test_a_release_arrives_by_every_way(operator: Operator, memory: Path) -> Non
             assert gateway.store.manifest(sha256).counter == 2
             assert gateway.fetch(place, sha256).complete
             assert gateway.has_all(sha256)
+
+
+def test_a_release_arrives_from_the_operators_own_server_and_goes_on_there_by_ranges(
+    operator: Operator, gateway: Gateway
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(serve.Handler, folder=operator.repository)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            place = Repository(url=f"http://127.0.0.1:{server.server_port}")
+            sha256 = gateway.kept(place)
+            job = gateway.fetch_job(place, sha256)
+            cut = fetch(msgspec.structs.replace(job, max_bytes=5_000), SystemClock(), lambda line: None, Stop())
+            rest = gateway.fetch(place, sha256)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert why(cut) == ("budget", "bytes")
+    assert rest.complete
+    assert gateway.has_all(sha256)
 
 
 def test_a_release_that_was_begun_from_a_server_is_finished_from_a_stick(operator: Operator, gateway: Gateway) -> None:
