@@ -55,7 +55,10 @@ class Device:
         """Told instead of taking what a lead leads to, one after the other."""
         self.leads: list[Lead] = []
         self.busy_steps = 1
+        self.asks_every = 1
+        """How often, in steps, the source is asked whether it wants its candidate no more: a worker does that now and then."""
         self._waited = 0
+        self._asked = 0
         self.start()
 
     def start(self) -> None:
@@ -77,14 +80,9 @@ class Device:
 
     def step(self) -> None:
         """One step of the worker."""
-        candidate = self.record.candidate
-        why = self.source.withdrawn(candidate.ticket if candidate is not None and candidate.source == NAME else "")
-        settle(self.source)
-        if why:
-            self.apply(Cancelled(why))
-            if self.looking is not None:
-                self.looking.tell(Verdict.failed, why)
-                self.looking = None
+        self._asked += 1
+        if self._asked % self.asks_every == 0:
+            self._see_withdrawal()
         for ended in self.record.ended:
             if not ended.reported and self.source.ended(ended):
                 self.apply(Reported(NAME, ended.ticket))
@@ -104,6 +102,16 @@ class Device:
 
     def apply(self, event: Event) -> None:
         self.record = after(self.record, event, self.clock.now_s())
+
+    def _see_withdrawal(self) -> None:
+        candidate = self.record.candidate
+        why = self.source.withdrawn(candidate.ticket if candidate is not None and candidate.source == NAME else "")
+        settle(self.source)
+        if why:
+            self.apply(Cancelled(why))
+            if self.looking is not None:
+                self.looking.tell(Verdict.failed, why)
+                self.looking = None
 
     def _work(self) -> None:
         self._waited += 1

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from edge_agent.update import Verdict
 from edge_agent.update.hawkbit import MAX_REFUSALS
 from edge_agent.update.jobs import RemoteBundle
-from edge_agent.update.machine import Cancelled
-from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate
+from edge_agent.update.machine import Cancelled, Soaked
+from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate, settle
 from tests.update.hawkbit_stub import Action, Fault, Hawkbit, State, hawkbit
 
 STAGES = ("unseen", "looking", "fetching", "verified", "staged", "probing", "trial", "ended")
@@ -76,6 +76,27 @@ def test_closed_is_not_said_before_the_record_says_so(tmp_path: Path) -> None:
             assert "closed" not in [execution for _, execution, _ in said(action)]
             device.step()
         device.steps()
+        assert action.state == "finished"
+
+
+def test_a_cancellation_that_is_seen_when_the_release_is_committed_is_rejected(tmp_path: Path) -> None:
+    with hawkbit() as server:
+        server.sleep = SLEEP
+        device = Device(server.url, tmp_path)
+        device.busy_steps = 8
+        action = server.assign()
+        while device.stage != "trial":
+            device.step()
+        server.cancel(action)
+        device.asks_every = 1_000  # the worker is at something else
+        device.source.hint()
+        for _ in range(4):
+            device.source.lead()
+            settle(device.source)
+            device.clock.s += STEP_S
+        device.apply(Soaked())
+        device.steps()
+        assert ("cancelAction", "rejected", "failure") in said(action)
         assert action.state == "finished"
 
 
@@ -320,9 +341,10 @@ def test_confirmation_is_not_given_and_that_is_said_once(tmp_path: Path, caplog:
     losses=st.integers(0, 2**32),
     rate=st.sampled_from((0.0, 0.2, 0.5)),
     busy_steps=st.integers(1, 6),
+    asks_every=st.integers(1, 5),
 )
 def test_whatever_is_cut_or_lost_the_action_ends_as_the_record_says(
-    tmp_path: Path, fate: Fate, stage: str, cuts: set[int], losses: int, rate: float, busy_steps: int
+    tmp_path: Path, fate: Fate, stage: str, cuts: set[int], losses: int, rate: float, busy_steps: int, asks_every: int
 ) -> None:
     with hawkbit() as server:
         server.sleep = SLEEP
@@ -330,7 +352,7 @@ def test_whatever_is_cut_or_lost_the_action_ends_as_the_record_says(
         faults: tuple[Fault, ...] = ("cut-before", "cut-after", 500, 503, 429, 401, 409)
         server.faults = lambda method, path: rng.choice(faults) if rng.random() < rate else ""
         device = Device(server.url, tmp_path, fate)
-        device.busy_steps = busy_steps
+        device.busy_steps, device.asks_every = busy_steps, asks_every
         actions = [server.assign()]
         wanted: set[int] = set()
         for number in range(130):
