@@ -25,6 +25,7 @@ from pathlib import Path
 
 from edge_agent.atomic import fsync_folder, make_folder
 from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES
 from edge_agent.release.manifest import (
     MANIFEST_NAME,
     Component,
@@ -34,7 +35,7 @@ from edge_agent.release.manifest import (
     stored_form,
 )
 from edge_agent.update.assembly import FILE_MODE, Source, assemble
-from edge_agent.update.manifests import KEYS_NAME, MAX_KEYS_BYTES, Manifests, checked, is_digest
+from edge_agent.update.manifests import Manifests, checked, is_digest
 from edge_agent.update.part import Part
 from edge_agent.update.state_files import clear_way, names_in, open_regular, read_regular, remove, size_of
 
