@@ -1,133 +1,131 @@
-"""Which release is wanted in the running agent, who has taken it, and how it fares: the one place where owner and workers meet.
+"""The slot of the release that speaks: what is wanted, what each worker has taken, and how it does since.
 
-The owner wants a release; the workers look between two incidents and between two batches, exchange what they own, and tell what
-came of it. Nobody waits for anybody: a wish that was not carried out yet is simply replaced by the next.
-
-Rules: all of it may be called from any thread; values that go out are frozen. What a worker tells carries the number of the wish
-that it is about, so that a late word about a release that is not wanted any more is dropped.
+Rules: whoever chooses puts a wish into the slot (`want`); the explain and the screen worker look at the top of a step,
+exchange their engines on their own threads, and say so (`took`). A wish has a number, so that a late word about an earlier one
+counts for nothing. Everything handed out is frozen; any thread may ask.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from edge_agent.engines.loading import OpenRelease
-from edge_agent.pipeline import TEMPLATE_ONLY, SpeakingRelease
-from edge_agent.values import Summary
+from edge_agent.pipeline import TEMPLATE_ONLY, Classifier, SpeakingRelease, Writer
+from edge_agent.values import Evidence, PastIncident
 
 Taker: TypeAlias = Literal["explain", "screen"]
-"""The workers that own engines of a release."""
-Taken: TypeAlias = Literal["waiting", "taken", "problem"]
-
 TAKERS: tuple[Taker, ...] = ("explain", "screen")
 
 
+class ClosedMemory(Protocol):
+    """The memory as the explain worker uses it; `edge_agent.engines.memory.IncidentMemory` is one."""
+
+    def add(self, past: PastIncident) -> None:
+        """Remember a closed incident. Raises EngineError."""
+
+    def nearest(self, signature: bytes, before_s: float, asset: str = "") -> Evidence | None:
+        """The most similar incident opened before `before_s`, or None. Raises EngineError."""
+
+    def save(self) -> None:
+        """Write the cache. Raises StorageError, EngineError."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """A release that shall speak: what decides its sentences, and how its engines are opened.
+
+    `open_writer` and `open_memory` are called on the explain worker's thread, `open_classifier` on the screen worker's; None for
+    what is not wanted or cannot be had. Engines of equal keys are the same: they are kept, not opened again.
+    """
+
+    speaking: SpeakingRelease = TEMPLATE_ONLY
+    certificate: str = ""
+    """Why its certificate does not hold here; empty where it does."""
+    open_writer: Callable[[], Writer] | None = None
+    open_memory: Callable[[], ClosedMemory] | None = None
+    open_classifier: Callable[[], Classifier] | None = None
+    writer_key: str = ""
+    """What the writer is made of, by digest; empty: never the same as another."""
+    classifier_key: str = ""
+    """The same of the classifier, and of the memory of what it saw."""
+
+
 class Wanted(Struct, frozen=True):
-    """A wish: the release that is to speak, None for templates alone. Numbers grow; a number is never used twice."""
+    """The newest wish, by number."""
 
     number: int
-    opened: OpenRelease | None
-
-    @property
-    def speaking(self) -> SpeakingRelease:
-        """What decides its sentences."""
-        return TEMPLATE_ONLY if self.opened is None else self.opened.speaking
+    wish: Wish
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """How the wish `number` stands."""
+    """How the wish of that number does."""
 
-    number: int
-    release: str
-    """Id of the release that is wanted."""
-    explain: Taken
-    screen: Taken
-    problem: str
-    """What is wrong with its engines, in words; empty while nothing is known."""
-    sentences: int
-    """Summaries for which its writer was asked."""
-    by_writer: int
-    """Those of them in which at least one sentence is the writer's."""
-    refused: int
-    """Those of them in which the verifier refused at least one sentence of the writer."""
-    writer_failures: int
-    """How often its writer failed while it ran."""
+    number: int = 0
+    release: str = TEMPLATE_ONLY.id
+    certificate: str = ""
+    """Why its certificate does not hold here; empty where it does."""
+    taken_by: tuple[Taker, ...] = ()
+    problem: str = ""
+    """What could not be opened or was given up, in words; empty for nothing."""
+    sentences: int = 0
+    """Texts in which the writer was asked to phrase something."""
+    refused: int = 0
+    """Those of them in which the verifier refused a draft."""
+    writer_failures: int = 0
 
     @property
     def taken(self) -> bool:
-        """Whether every worker has taken it whole."""
-        return self.explain == self.screen == "taken"
+        """Whether every worker has exchanged its engines."""
+        return set(self.taken_by) == set(TAKERS)
 
 
 class ReleaseSlot:
-    """Holds the wish and what was told about it. Its owner is whoever calls `want`; workers call the rest."""
+    """One slot, many threads."""
 
-    def __init__(self, opened: OpenRelease | None = None) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wanted = Wanted(1, opened)
-        self._told: dict[Taker, str | None] = dict.fromkeys(TAKERS)
-        self._counts = {"sentences": 0, "by_writer": 0, "refused": 0, "writer_failures": 0}
-        self._speaks = self._wanted
+        self._wanted = Wanted(0, Wish())
+        self._running = Running()
 
-    def want(self, opened: OpenRelease | None) -> int:
-        """Want a release from now on, also the one that is there already; the number of the wish. Counts begin anew."""
+    def want(self, wish: Wish) -> int:
+        """Wish for a release; the number of the wish."""
         with self._lock:
-            self._wanted = Wanted(self._wanted.number + 1, opened)
-            self._told = dict.fromkeys(TAKERS)
-            self._counts = dict.fromkeys(self._counts, 0)
-            return self._wanted.number
+            number = self._wanted.number + 1
+            self._wanted = Wanted(number, wish)
+            self._running = Running(number=number, release=wish.speaking.id, certificate=wish.certificate)
+            return number
 
     def wanted(self) -> Wanted:
-        """The wish that holds now."""
-        return self._wanted
-
-    def speaks(self) -> Wanted:
-        """What the explain worker speaks as now: the wish, or the one before while it is not taken."""
-        return self._speaks
-
-    def took(self, taker: Taker, wanted: Wanted, problem: str = "") -> None:
-        """A worker has exchanged its engines for those of `wanted`; `problem` says in words what it must do without.
-
-        Told again with a problem when an engine that could be opened had to be given up.
-        """
+        """The newest wish."""
         with self._lock:
-            if taker == "explain":
-                self._speaks = wanted
-            if wanted.number == self._wanted.number:
-                self._told[taker] = problem
+            return self._wanted
 
-    def wrote(self, number: int, summary: Summary) -> None:
-        """The writer of the wish `number` was asked, and this came of it."""
+    def took(self, who: Taker, number: int, problem: str = "") -> None:
+        """`who` has exchanged its engines, as well as it could: `problem` says what it goes on without."""
         with self._lock:
-            if number != self._wanted.number:
-                return
-            self._counts["sentences"] += 1
-            self._counts["by_writer"] += summary.route in ("writer", "mixed")
-            self._counts["refused"] += any(reason.startswith("refused-") for reason in summary.reasons)
+            if number == self._running.number:
+                taken_by = tuple(taker for taker in TAKERS if taker == who or taker in self._running.taken_by)
+                told = "; ".join(each for each in (self._running.problem, problem) if each)
+                self._running = replace(self._running, taken_by=taken_by, problem=told)
 
-    def writer_failed(self, number: int) -> None:
-        """The writer of the wish `number` failed while it ran."""
+    def wrote(self, number: int, *, refused: bool) -> None:
+        """A text was published for which the writer was asked."""
         with self._lock:
-            if number == self._wanted.number:
-                self._counts["writer_failures"] += 1
+            if number == self._running.number:
+                counted = replace(self._running, sentences=self._running.sentences + 1)
+                self._running = replace(counted, refused=counted.refused + refused)
+
+    def failed(self, number: int, problem: str = "") -> None:
+        """The writer failed while running; with `problem` it was given up."""
+        with self._lock:
+            if number == self._running.number:
+                failures = self._running.writer_failures + 1
+                self._running = replace(self._running, writer_failures=failures, problem=problem or self._running.problem)
 
     def state(self) -> Running:
-        """How the wish that holds now stands."""
+        """How the newest wish does."""
         with self._lock:
-            return Running(
-                number=self._wanted.number,
-                release=self._wanted.speaking.id,
-                explain=_taken(self._told["explain"]),
-                screen=_taken(self._told["screen"]),
-                problem="; ".join(told for told in self._told.values() if told),
-                **self._counts,
-            )
-
-
-def _taken(told: str | None) -> Taken:
-    if told is None:
-        return "waiting"
-    return "problem" if told else "taken"
+            return self._running
