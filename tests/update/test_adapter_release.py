@@ -25,6 +25,7 @@ from edge_agent.update.jobs import Installed, InstallJob
 from edge_agent.update.merging import merge
 from edge_agent.update.store import Store
 from edge_agent.update.weights import OpenFile, index
+from tests.ota.repositories import Operator
 from tests.update.adapters import model_bytes
 from tests.update.small_releases import SmallRelease, blobs_of, fetch, put
 
@@ -111,6 +112,19 @@ def test_a_gateway_that_has_the_base_fetches_little_and_installs_the_very_writer
     assert installed.problem is None
     assert (Path(installed.folder) / WRITER_NAME).read_bytes() == (tmp_path / "out" / WRITER_NAME).read_bytes()
     assert generated(Path(installed.folder) / "writer") == generated(tmp_path / "out/writer")
+
+
+def test_a_repository_holds_base_and_adapter_and_not_the_merged_writer(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    operator.init()
+    tuned = tuned_release(tmp_path / "tuned", fine_tuned)
+    assert main([str(FACTORY), str(tuned), str(tmp_path / "out"), "--rank", "2"]) == 0
+    components = build(tmp_path / "out", Recipe(id="tuned-1", counter=7)).components
+    signing = [*operator.with_keys("canary", "online"), "--group", "canary"]
+    assert edge_ota(["publish", str(operator.repository), str(tmp_path / "out"), *signing]) == 0
+    blobs = {path.name.partition(".")[0] for path in (operator.repository / "targets/blobs").iterdir()}
+    assert {components[BASE_NAME].sha256, components[ADAPTER_NAME].sha256} <= blobs
+    assert components[WRITER_NAME].sha256 not in blobs
 
 
 def released(folder: Path) -> SmallRelease:
