@@ -1,7 +1,7 @@
 """What stands in the folder of a release: its components, each compared with the manifest, opened where it is sealed.
 
 Rules: a component is handed out whole and verified, or not at all. What is sealed is in the clear in memory only, or, for as long
-as it is looked at by native code that reads files by their names, in a folder that the operator named for it. Where a file is as
+as native code reads it by its name, in files: of memory, or in a folder that the operator named for it. Where a file is as
 long as the component itself, as in the folder that a release was built in, it is taken for that, and no key is asked for.
 """
 
@@ -12,8 +12,10 @@ import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
@@ -55,30 +57,28 @@ class Contents:
         return data
 
     @contextlib.contextmanager
-    def in_the_clear(self, names: Iterable[str], below: Path) -> Iterator[Path]:
-        """A folder below `below` that holds these components under their paths, for its owner alone, until the block ends.
+    def in_the_clear(self, names: Iterable[str], below: str = "") -> Iterator[Path]:
+        """A folder that holds these components under their paths, for this user alone, until the block ends.
 
-        What a process that was killed left there is removed. Raises ReleaseError, StorageError.
+        It stands below the folder `below`. Without one it has only links to files of this process's memory, and stands
+        where temporary files do. What a process that was killed left there is removed. Raises ReleaseError, StorageError.
         """
-        folder = below / f"{_CLEAR}-{os.getpid()}-{secrets.token_hex(8)}"
-        try:
+        above = Path(below or tempfile.gettempdir())
+        folder = above / f"{_CLEAR}-{os.getpid()}-{secrets.token_hex(8)}"
+        with contextlib.ExitStack() as held:
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
             try:
-                _remove_left_behind(below)
+                _remove_left_behind(above)
                 folder.mkdir(mode=0o700)
                 for name in names:
-                    self._write(folder / name, name)
+                    (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    file = held.enter_context(_file_of_memory(folder / name) if not below else _file(folder / name))
+                    file.writelines(self._parts(name) if name in self._sealed else [self.read(name)])
+                    file.flush()
             except OSError as error:
-                why = f"{error.strerror}; check `update.decrypt_folder`, and its room"
+                why = f"{error.strerror}; check that there is room, and `update.decrypt_folder`"
                 raise StorageError(f"{folder}: not written: {why}") from error
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _write(self, path: Path, name: str) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.writelines(self._parts(name) if name in self._sealed else [self.read(name)])
 
     def _parts(self, name: str) -> Iterator[bytes]:
         """A component as it is meant to be, verified only where it is sealed."""
@@ -120,6 +120,17 @@ def _parts(path: Path) -> Iterator[bytes]:
                 yield part
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+
+
+def _file(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
+
+
+def _file_of_memory(path: Path) -> BinaryIO:
+    """A new file of memory, for as long as it is open, with a link at `path` by which this process alone reaches it."""
+    file = open(os.memfd_create(path.name), "wb")  # noqa: SIM115 - the caller holds it open for as long as it is read
+    path.symlink_to(f"/proc/self/fd/{file.fileno()}")
+    return file
 
 
 def _remove_left_behind(below: Path) -> None:

@@ -42,7 +42,7 @@ class OpenRelease(Struct, frozen=True):
     certified: str = ""
     """Empty where the threshold in force is a certified one; else why it is the confidence rule's own, in words."""
     decrypt_folder: str = ""
-    """Below it a sealed writer stands in the clear while it is loaded; empty: it is loaded from memory."""
+    """Below it a sealed writer stands in the clear while it is loaded; empty: in memory."""
 
     @property
     def folder(self) -> Path:
@@ -58,18 +58,12 @@ class OpenRelease(Struct, frozen=True):
         """Load the writer. `device` is `cpu`, `cuda` or `auto`. Raises EngineError."""
         if not self.contents.is_sealed:
             return self._writer_in(self.folder, device)
-        files = {name.removeprefix(f"{WRITER}/"): name for name in self.manifest.components if name.startswith(f"{WRITER}/")}
+        files = [name for name in self.manifest.components if name.startswith(f"{WRITER}/")]
         try:
-            if self.decrypt_folder:
-                with self.contents.in_the_clear([*files.values(), TOKENIZER], Path(self.decrypt_folder)) as folder:
-                    return self._writer_in(folder, device)
-            model = {name: self.contents.read(path) for name, path in files.items()}
-            tokenizer = self.contents.read(TOKENIZER)
+            with self.contents.in_the_clear([*files, TOKENIZER], self.decrypt_folder) as folder:
+                return self._writer_in(folder, device)
         except (ReleaseError, StorageError) as error:
             raise EngineError(str(error)) from error
-        return CTranslate2Writer.open_in_memory(
-            self.folder / WRITER, model, tokenizer, sorted(self.speaking.lexicon), device=device
-        )
 
     def open_classifier(self) -> TfliteClassifier:
         """Load the classifier. Raises EngineError."""

@@ -7,7 +7,7 @@ depends on the prompt and the model alone: prompts are answered one by one, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,38 +39,14 @@ class CTranslate2Writer:
         `lexicon` lists the words and stops that may be written; every other piece of the vocabulary that is not a slot token is
         suppressed. Raises EngineError if a file is missing or damaged, or tokenizer and model do not share one vocabulary.
         """
-        return cls._open(model, None, lambda loads: loads.from_file(str(tokenizer)), lexicon, device)
-
-    @classmethod
-    def open_in_memory(
-        cls, model: Path, files: Mapping[str, bytes], tokenizer: bytes, lexicon: Sequence[str], device: str = "cpu"
-    ) -> Self:
-        """As `open`, with the content of the model folder's files by name, and of `tokenizer.json`; messages call it `model`."""
-        return cls._open(model, files, lambda loads: loads.from_buffer(tokenizer), lexicon, device)
-
-    @classmethod
-    def _open(
-        cls,
-        model: Path,
-        files: Mapping[str, bytes] | None,
-        load_tokenizer: Callable[[type[Tokenizer]], Tokenizer],
-        lexicon: Sequence[str],
-        device: str,
-    ) -> Self:
         import ctranslate2  # 17 MB that template-only operation does not need
         from tokenizers import Tokenizer as _Tokenizer
 
         try:
             generator = ctranslate2.Generator(
-                str(model),
-                device=device,
-                compute_type=COMPUTE_TYPE,
-                inter_threads=1,
-                intra_threads=1,
-                max_queued_batches=1,
-                files=None if files is None else dict(files),
+                str(model), device=device, compute_type=COMPUTE_TYPE, inter_threads=1, intra_threads=1, max_queued_batches=1
             )
-            loaded = load_tokenizer(_Tokenizer)
+            loaded = _Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # tokenizers raises bare Exception, CTranslate2 RuntimeError and ValueError
             raise EngineError(f"{model}: the writer cannot be loaded: {error}; install the release again") from error
         vocabulary: dict[str, int] = loaded.get_vocab()
@@ -78,7 +54,7 @@ class CTranslate2Writer:
         missing = sorted(allowed - vocabulary.keys())
         if missing:
             raise EngineError(
-                f"{model}: its tokenizer lacks {len(missing)} pieces of the lexicon, such as {missing[0]!r}: not of this release"
+                f"{tokenizer}: lacks {len(missing)} pieces of the lexicon, such as {missing[0]!r}: not of this release"
             )
         suppressed = [[piece] for piece in sorted(vocabulary) if piece not in allowed and not SLOT.fullmatch(piece)]
         return cls(generator, loaded, suppressed)

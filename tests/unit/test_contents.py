@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,27 +82,36 @@ def test_a_folder_without_a_manifest_or_with_one_that_is_none_is_refused(tmp_pat
         Contents(tmp_path)
 
 
-def test_components_stand_in_the_clear_for_their_owner_alone_and_no_longer_than_they_are_used(tmp_path: Path) -> None:
+@pytest.fixture(params=["in a folder", "in memory"])
+def below(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where components stand in the clear: what is handed to `in_the_clear`. Either way all is in `tmp_path / "clear"`."""
     (tmp_path / "clear").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "clear"))
+    return str(tmp_path / "clear") if request.param == "in a folder" else ""
+
+
+def test_components_stand_in_the_clear_for_their_owner_alone_and_no_longer_than_they_are_used(tmp_path: Path, below: str) -> None:
     manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
     contents = Contents(tmp_path / "sealed", device_key(tmp_path))
-    with contents.in_the_clear(manifest.components, tmp_path / "clear") as folder:
+    with contents.in_the_clear(manifest.components, below) as folder:
         for name in manifest.components:
             assert (folder / name).read_bytes() == (FACTORY / name).read_bytes()
-        for path in [folder, *folder.rglob("*")]:
-            assert path.stat().st_mode & 0o077 == 0
-    with pytest.raises(RuntimeError), contents.in_the_clear(["lexicon.txt"], tmp_path / "clear"):
+            assert (folder / name).is_symlink() == (not below), "without a folder the disk has links to memory alone"
+            assert below == "" or (folder / name).stat().st_mode & 0o077 == 0
+        assert folder.stat().st_mode & 0o077 == 0
+        handles = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(RuntimeError), contents.in_the_clear(["lexicon.txt"], below):
         raise RuntimeError
     assert list((tmp_path / "clear").iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) <= handles - len(manifest.components), "the memory is given back"
 
 
 @pytest.mark.parametrize("name", ["lexicon.txt", "tokenizer.json"])
-def test_nothing_is_left_in_the_clear_where_a_component_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "clear").mkdir()
+def test_nothing_is_left_in_the_clear_where_a_component_is_refused(tmp_path: Path, below: str, name: str) -> None:
     manifest = seal_factory(tmp_path / "sealed", but=("lexicon.txt",))
     contents = Contents(tmp_path / "sealed", device_key(tmp_path))
     (tmp_path / "sealed" / name).write_bytes(b"x")
-    with pytest.raises(ReleaseError, match=name), contents.in_the_clear(manifest.components, tmp_path / "clear"):
+    with pytest.raises(ReleaseError, match=name), contents.in_the_clear(manifest.components, below):
         pytest.fail("a block in which a component is missing")
     assert list((tmp_path / "clear").iterdir()) == []
 
@@ -110,7 +120,7 @@ def test_what_a_killed_process_left_in_the_clear_is_removed_and_what_another_use
     seal_factory(tmp_path / "sealed")
     code = (
         "import os, sys; from pathlib import Path; from edge_agent.contents import Contents\n"
-        "with Contents(Path(sys.argv[1]), sys.argv[2]).in_the_clear(['lexicon.txt'], Path(sys.argv[3])):\n"
+        "with Contents(Path(sys.argv[1]), sys.argv[2]).in_the_clear(['lexicon.txt'], sys.argv[3]):\n"
         "    os.kill(os.getpid(), 9)"
     )
     (tmp_path / "clear").mkdir()
@@ -118,7 +128,7 @@ def test_what_a_killed_process_left_in_the_clear_is_removed_and_what_another_use
     subprocess.run([sys.executable, "-c", code, *arguments], check=False, timeout=60)
     (left,) = (tmp_path / "clear").iterdir()
     contents = Contents(tmp_path / "sealed", arguments[1])
-    with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as first:
+    with contents.in_the_clear(["lexicon.txt"], arguments[2]) as first:
         assert not left.exists()
-        with contents.in_the_clear(["lexicon.txt"], tmp_path / "clear") as second:
+        with contents.in_the_clear(["lexicon.txt"], arguments[2]) as second:
             assert {path.name for path in (tmp_path / "clear").iterdir()} == {first.name, second.name}

@@ -75,7 +75,7 @@ def test_no_engine_is_opened_of_a_sealed_release_that_was_damaged_since(tmp_path
 def test_a_folder_for_what_is_opened_that_is_not_there_is_told(tmp_path: Path) -> None:
     seal_factory(tmp_path / "sealed")
     release = open_release(tmp_path / "sealed", "cpu", device_key(tmp_path), str(tmp_path / "none"))
-    with pytest.raises(EngineError, match=r"check `update\.decrypt_folder`"):
+    with pytest.raises(EngineError, match=r"and `update\.decrypt_folder`"):
         release.open_writer()
 
 

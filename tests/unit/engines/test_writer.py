@@ -71,14 +71,3 @@ def test_a_missing_model_and_a_foreign_tokenizer_are_errors(tmp_path: Path) -> N
     shutil.copytree(FACTORY / "writer", tmp_path / "writer")
     with pytest.raises(EngineError, match="lacks 1 pieces"):
         CTranslate2Writer.open(tmp_path / "writer", FACTORY / "tokenizer.json", ["at", "bearing"])
-
-
-def test_a_model_in_memory_writes_what_its_files_do() -> None:
-    files = {path.name: path.read_bytes() for path in (FACTORY / "writer").iterdir()}
-    tokenizer, lexicon = (FACTORY / "tokenizer.json").read_bytes(), sorted(open_release().speaking.lexicon)
-    in_memory = CTranslate2Writer.open_in_memory(FACTORY / "none", files, tokenizer, lexicon)
-    prompts = [prompt_of(PAIR, style) for style in range(STYLES)]
-    assert in_memory.write(prompts) == writer().write(prompts)
-    for damaged, token in (({**files, "model.bin": b"?"}, tokenizer), (files, b"?")):
-        with pytest.raises(EngineError, match="none: the writer cannot be loaded"):
-            CTranslate2Writer.open_in_memory(FACTORY / "none", damaged, token, lexicon)
