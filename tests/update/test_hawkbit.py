@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_agent.clock import SystemClock
 from edge_agent.update import Verdict
+from edge_agent.update.exchange import Meter
 from edge_agent.update.hawkbit import MAX_REFUSALS
 from edge_agent.update.jobs import RemoteBundle
 from edge_agent.update.machine import Cancelled, Soaked
+from edge_agent.update.places import opened
 from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate, settle
 from tests.update.hawkbit_stub import Action, Fault, Hawkbit, State, hawkbit
 
@@ -275,6 +280,24 @@ def test_the_server_s_own_bundle_is_fetched_with_the_token_and_asked_for_by_numb
             url=own, size_bytes=6, authorization_file=str(tmp_path / "token"), authorization_scheme="TargetToken"
         )
         assert server.actions[1].state == "finished"
+
+
+def test_the_bundle_can_be_read_where_it_is(tmp_path: Path) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as bundle:
+        member = tarfile.TarInfo("metadata/timestamp.json")
+        member.size = 5
+        bundle.addfile(member, io.BytesIO(b"hello"))
+    with hawkbit() as server:
+        server.sleep = SLEEP
+        device = Device(server.url, tmp_path)
+        server.assign(bundle=made.getvalue())
+        device.steps()
+        with opened(device.leads[0].place, SystemClock(), Meter(1 << 20), 10.0) as place:
+            parts = place.file("metadata/timestamp.json", 10.0)
+            assert parts is not None
+            assert b"".join(parts) == b"hello"
+        assert server.authorizations == {"TargetToken secret"}
 
 
 def test_the_server_says_how_often_it_wants_to_be_asked_and_unchanged_deployments_are_not_sent_again(tmp_path: Path) -> None:
