@@ -20,7 +20,7 @@ import msgspec
 
 from edge_agent.confidence import ConfidenceRule
 from edge_agent.engines.classifier import RUNTIMES
-from edge_agent.engines.loading import OpenRelease, machine_of, open_release
+from edge_agent.engines.loading import FACTORY, OpenRelease, machine_of, open_release
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.pipeline import Writer, explain
 from edge_agent.probe.classifier import wrong_classifier
@@ -129,7 +129,7 @@ class _Trial:
             if slow := self._too_slow(release):
                 return slow
         if why := believed(written[: len(ours)]):
-            return _problem("not-believed", why)
+            return _problem("not-believed", why + _control(self._folder, self._device, ours))
         if problem := self._golden_problem(release, golden, written[len(ours) :]):
             return problem
         return self._again(release, watch, incidents, written)
@@ -189,6 +189,20 @@ class _Trial:
 
 def _counting(tell: Tell) -> Callable[[int], None]:
     return lambda number: tell(f"sentence {number}")
+
+
+def _control(folder: Path, device: str, incidents: Sequence[Incident]) -> str:
+    """Who is at fault where a writer is not believed: if the one inside the package is not either, it is the runtime here."""
+    if folder == FACTORY:
+        return ""
+    try:
+        release = open_release(FACTORY, device)
+        writer = release.open_writer(device)
+    except ReleaseError as error:
+        return f"; the release inside the package, tried beside it, cannot be used here either: {error}"
+    if believed([explain(incident, None, writer, release.speaking, 0.0) for incident in incidents]):
+        return "; the release inside the package does no better here: the runtime, or what this device forbids it, is at fault"
+    return ""
 
 
 def _write(incident: Incident, watch: Stopwatch, release: OpenRelease) -> Summary:

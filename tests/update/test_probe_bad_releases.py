@@ -60,6 +60,7 @@ def test_a_model_that_loads_but_is_wrong(tmp_path: Path) -> None:
     reason, detail = refused(releases.release_of(tmp_path, {"writer/model.bin": releases.damaged_weights()}))
     assert reason == "not-believed"
     assert "the verifier refused the writer in" in detail
+    assert "inside the package" not in detail
 
 
 def test_a_model_that_states_facts_in_the_wrong_role(tmp_path: Path) -> None:
@@ -67,6 +68,15 @@ def test_a_model_that_states_facts_in_the_wrong_role(tmp_path: Path) -> None:
     reason, detail = refused(releases.release_of(tmp_path, {"writer/vocabulary.json": swapped}))
     assert reason == "not-believed"
     assert "refused-" in detail
+
+
+def test_a_runtime_that_writes_nonsense_on_this_device_is_told_from_a_bad_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = releases.release_of(tmp_path, {})
+    reason, detail = refused(folder, sabotage(monkeypatch, "says-nothing"))
+    assert reason == "not-believed"
+    assert "the release inside the package does no better here" in detail
 
 
 def test_a_broken_model_is_not_saved_by_golden_cases_that_it_wrote_itself(tmp_path: Path) -> None:
