@@ -33,7 +33,6 @@ class Source(Struct, frozen=True):
     blob: Path
     sha256: str
     size_bytes: int
-    sealed: bool = False
 
 
 def assemble(

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.update.jobs import Installed, InstallJob, Problem, Progress
+from edge_agent.update.problems import TOLD, problem
 from edge_agent.update.store import Store
 
 MAX_JOB_BYTES = 1 << 20
@@ -34,10 +34,8 @@ def install(job: InstallJob) -> Installed:
     """Build the folder of a release; what came of it. Raises nothing that the release or the disk are to blame for."""
     try:
         folder = Store(Path(job.store_folder)).install(job.manifest_sha256, job.min_free_bytes, _merge)
-    except StorageError as error:
-        return Installed(problem=Problem(kind="storage", reason="disk", detail=str(error)))
-    except ReleaseError as error:
-        return Installed(problem=Problem(kind="release", reason="install", detail=str(error)))
+    except TOLD as error:
+        return Installed(problem=problem(error, "install"))
     except MemoryError:
         # The limit stays the same, so another try would end the same way.
         return Installed(problem=Problem(kind="release", reason="memory", detail="merging takes more memory than there is"))

@@ -34,7 +34,7 @@ from edge_agent.release.manifest import (
     parse_manifest,
     stored_form,
 )
-from edge_agent.update.assembly import FILE_MODE, Source, assemble
+from edge_agent.update.assembly import FILE_MODE, FOLDER_MODE, Source, assemble
 from edge_agent.update.manifests import Manifests, checked, is_digest
 from edge_agent.update.part import Part
 from edge_agent.update.state_files import clear_way, names_in, open_regular, read_regular, remove, size_of
@@ -43,7 +43,7 @@ BLOBS, PARTS, MANIFESTS, RELEASES = "blobs", "parts", "manifests", "releases"
 _READ_BYTES = 1 << 20
 
 Merge = Callable[[Path, Path, Path], None]
-"""Makes a component of (base, adapter) and writes it to a path that does not exist. Raises ReleaseError, OSError."""
+"""Makes a component of base and adapter, and writes it to a new path. Raises ReleaseError, OSError, StorageError."""
 
 
 class Store:
@@ -58,9 +58,7 @@ class Store:
         """Make the folders, and remove what an interrupted step left under temporary names. Raises StorageError."""
         for name in (BLOBS, PARTS, MANIFESTS, RELEASES):
             folder = self._folder / name
-            if os.path.lexists(folder) and not stat.S_ISDIR(folder.lstat().st_mode):
-                raise StorageError(f"{folder}: is no folder; remove it")
-            make_folder(folder)
+            _make(folder)
             for entry in names_in(folder):
                 if entry.startswith("."):
                     remove(folder / entry)
@@ -242,7 +240,7 @@ class Store:
         if component.merged is not None:
             return Source(self._path(BLOBS, component.sha256), component.sha256, component.size_bytes)
         stored = stored_form(path, component)
-        return Source(self._path(BLOBS, stored.sha256), stored.sha256, stored.size_bytes, bool(stored.sealed))
+        return Source(self._path(BLOBS, stored.sha256), stored.sha256, stored.size_bytes)
 
     def _has(self, sha256: str, size_bytes: int) -> bool:
         return size_of(self._path(BLOBS, sha256)) == size_bytes
@@ -262,8 +260,6 @@ class Store:
         if merge is None or component.merged is None:
             raise ReleaseError(f"{path}: has to be merged on the device, which this agent cannot do")
         base, adapter = sources[component.merged.base], sources[component.merged.adapter]
-        if base.sealed or adapter.sealed:
-            raise ReleaseError(f"{path}: is merged of sealed parts, which are not decrypted on disk; build the release anew")
         self.room_for(component.size_bytes, min_free_bytes)
         out = self._folder / PARTS / f".{component.sha256}.merged"
         remove(out)
@@ -335,6 +331,19 @@ class Store:
         if kept is None:
             return None
         return kept | {self._source(path, component).sha256 for path, component in manifest.components.items()}
+
+
+def _make(folder: Path) -> None:
+    """Make a folder of the store. Raises StorageError, also where a link or a file stands there."""
+    try:
+        if os.path.lexists(folder):
+            if not stat.S_ISDIR(os.lstat(folder).st_mode):
+                raise StorageError(f"{folder}: is no folder; remove it")
+            return
+        make_folder(folder, FOLDER_MODE)
+        os.chmod(folder, FOLDER_MODE)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; check the disk and the folder's permissions") from error
 
 
 def _digest(path: Path) -> str | None:
