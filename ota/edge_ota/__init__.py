@@ -4,4 +4,4 @@ Rules: it imports the device's pure core, its atomic files and, to evaluate a mo
 device. Libraries that only training needs are imported inside the recipes that need them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -114,7 +114,7 @@ def _group(files: Files, document: Metadata[Targets], role: str, problems: list[
     entry = entry_of(document, role, RELEASE_NAME)
     if entry is None:
         return None
-    if not whole and files.parts(stored_name(entry)) is None:
+    if not whole and files.read(stored_name(entry)) is None:
         return {"here": False}
     try:
         found = release_of(files, role, document)

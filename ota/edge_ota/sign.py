@@ -18,7 +18,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from edge_agent.atomic import write_atomic
 from edge_ota.repository import decode_any
 from edge_ota.signing import OperatorError, add_signature
-from edge_ota.task import add_key_options, signers_of, told
+from edge_ota.task import add_key_options, printable, signers_of, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _sign(options: argparse.Namespace) -> int:
     signers = signers_of(options)
     if not signers:
         raise OperatorError("name the key with --key")
-    print("\n".join(describe(document)))
+    print("\n".join(printable(line) for line in describe(document)))
     for signer in signers:
         add_signature(document, signer)
         print(f"signed with {signer.public_key.keyid}")
@@ -61,5 +61,6 @@ def describe(document: Metadata[Any]) -> list[str]:
         for path, entry in signed.targets.items():
             if entry.custom:
                 lines.append(f"  {path}: release {entry.custom.get('release')}, counter {entry.custom.get('counter')}")
+                lines.append(f"    SHA-256 of its manifest: {entry.hashes.get('sha256')}")
         lines.append(f"  {len(signed.targets)} targets, {sum(entry.length for entry in signed.targets.values())} bytes")
     return lines

@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from edge_ota.signing import OperatorError
+from edge_ota.task import printable
 
 MAX_LINE_BYTES = 1 << 20
+MAX_REASON_CHARACTERS = 300
 _NOTHING = b"(null)"
 """What `mosquitto_sub -v` prints for an empty payload: the document was taken away."""
 
@@ -111,7 +113,7 @@ def tally(lines: Iterable[bytes], wanted: Wanted, expected: Iterable[str] = ()) 
             if verdict == "succeeded":
                 succeeded.append(gateway)
             else:
-                (failed if verdict == "failed" else undecided)[_printable(gateway)] = _printable(why)
+                (failed if verdict == "failed" else undecided)[printable(gateway)] = printable(why)[:MAX_REASON_CHARACTERS]
     return Tally(tuple(sorted(succeeded)), failed, undecided, unreadable)
 
 
@@ -170,8 +172,3 @@ def _is_one(data: bytes) -> bool:
         return isinstance(msgspec.json.decode(data), dict)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
-
-
-def _printable(text: str) -> str:
-    """What a gateway said, for a terminal."""
-    return "".join(each if each.isprintable() else "?" for each in text)[:300]

@@ -71,6 +71,11 @@ def run(name: str, options: argparse.Namespace, work: Work, *, make: bool = Fals
     return told(name, held)
 
 
+def printable(text: str) -> str:
+    """What others wrote, for a terminal: without what would move its cursor."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def told(name: str, work: Callable[[], int]) -> int:
     """Do `work`; its exit code, or 1 after an error that was told."""
     try:
