@@ -24,6 +24,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import ReleaseError, RepositoryRefusedError
 from edge_agent.release.group_keys import MAX_KEYS_BYTES
 from edge_agent.release.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, stored_form
+from edge_agent.release.sealing import seals
 from edge_agent.update.exchange import Meter
 from edge_agent.update.jobs import Looked, LookJob, Problem
 from edge_agent.update.places import opened
@@ -98,7 +99,8 @@ def _release(session: Session, group: str) -> Looked:
     data = _small(session, release, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data, name)
     _with_its_blobs(session, release, manifest)
-    keys = session.beside(release, [keys_name]).get(keys_name)
+    # A group keeps its keys while its release is in the clear: they are many bytes then, and of no use.
+    keys = session.beside(release, [keys_name]).get(keys_name) if seals(manifest) else None
     return Looked(
         floor=session.floor,
         time_s=session.time_s,

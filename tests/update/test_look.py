@@ -117,8 +117,20 @@ def test_it_is_seen_on_a_server_and_in_bundles_near_and_far(gateway: Gateway, re
         assert manifest(gateway.look(remote)) == newest(repository)
 
 
-def test_keys_come_with_the_release(gateway: Gateway, repository: Simulated) -> None:
+def seal(repository: Simulated) -> None:
+    """Let the release say that its lexicon is stored sealed."""
+    components = {path: fleet.described(data) for path, data in FILES.items()}
+    lexicon = components["lexicon.txt"]
+    assert lexicon.stored is not None
+    components["lexicon.txt"] = replace(lexicon, stored=replace(lexicon.stored, sealed="0" * 32))
+    repository.add("group-a", NAME, encode_manifest(fleet.manifest_of(components)))
+
+
+def test_keys_come_with_a_sealed_release_and_only_then(gateway: Gateway, repository: Simulated) -> None:
     repository.add("group-a", "groups/a/keys.json", b'{"wrapped":"for each device"}')
+    repository.release_again()
+    assert gateway.at(repository.files).keys is None
+    seal(repository)
     repository.release_again()
     assert gateway.at(repository.files).keys == b'{"wrapped":"for each device"}'
 
@@ -256,6 +268,7 @@ def test_a_manifest_that_is_none_is_the_releases_fault(gateway: Gateway, reposit
 
 @pytest.mark.parametrize("name", [NAME, "groups/a/keys.json"])
 def test_a_manifest_or_keys_without_measure_are_not_fetched(gateway: Gateway, repository: Simulated, name: str) -> None:
+    seal(repository)
     repository.add("group-a", name, bytes(MAX_MANIFEST_BYTES + 1))
     repository.release_again()
     with ranges(repository.files) as server:
