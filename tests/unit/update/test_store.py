@@ -23,6 +23,7 @@ from tests.update.small_releases import (
     put,
     release,
     sealed,
+    stored,
 )
 
 FIRST, SECOND = release(1), release(2)
