@@ -291,7 +291,7 @@ def test_the_bundle_can_be_read_where_it_is(tmp_path: Path) -> None:
     with hawkbit() as server:
         server.sleep = SLEEP
         device = Device(server.url, tmp_path)
-        server.assign(bundle=made.getvalue())
+        server.assign(bundle=made.getvalue()[: 2 * 512 + 1_024])  # a record's padding is no part of a bundle
         device.steps()
         with opened(device.leads[0].place, SystemClock(), Meter(1 << 20), 10.0) as place:
             parts = place.file("metadata/timestamp.json", 10.0)
