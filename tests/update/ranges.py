@@ -156,6 +156,22 @@ def another_place(handler: Handler, data: bytes | Sparse) -> bool:
     return True
 
 
+def a_little_before(handler: Handler, data: bytes | Sparse) -> bool:
+    """Begins one byte before what was asked for."""
+    assert isinstance(data, bytes)
+    first, last = handler.asked_range() or (0, len(data) - 1)
+    handler.answer(206, data[first - 1 : last + 1], **{"Content-Range": f"bytes {first - 1}-{last}/{len(data)}"})
+    return True
+
+
+def a_little_more(handler: Handler, data: bytes | Sparse) -> bool:
+    """Ends one byte after what was asked for."""
+    assert isinstance(data, bytes)
+    first, last = handler.asked_range() or (0, len(data) - 2)
+    handler.answer(206, data[first : last + 2], **{"Content-Range": f"bytes {first}-{last + 1}/{len(data)}"})
+    return True
+
+
 def without_place(handler: Handler, data: bytes | Sparse) -> bool:
     assert isinstance(data, bytes)
     handler.answer(206, data[:100])

@@ -154,6 +154,12 @@ def test_a_server_that_sends_something_else_is_left_and_costs_little(device: Dev
     assert device.all_is_there()
 
 
+def test_a_server_that_does_not_answer_is_asked_once(device: Device) -> None:
+    with ranges(BLOBS, failing) as server:
+        assert why(device.fetch(Repository(url=server.url))) == ("link", "link")
+        assert len(server.asked) == 1
+
+
 def test_a_server_that_ignores_ranges_is_enough(device: Device) -> None:
     with ranges(BLOBS, ignoring_ranges) as server:
         fetched = device.fetch(Repository(url=server.url))

@@ -121,6 +121,15 @@ def test_a_compressed_answer_is_none() -> None:
         asking.get(f"{server.url}/a", 10.0)
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 10\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nA\r\n"])
+def test_an_answer_that_ends_before_its_stated_length_is_said(framing: bytes) -> None:
+    with answering(lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n" + framing + b"half")) as url:
+        answer = web()[0].get(f"{url}/x", 10.0)
+        with pytest.raises(LinkError):
+            rest(answer)
+        answer.close()
+
+
 def test_the_deadline_is_one_for_all_and_is_renewed_by_the_reader() -> None:
     clock = SetClock(100.0)
     asking = Web(clock, Meter(MANY))

@@ -15,6 +15,8 @@ from edge_agent.update.ranged import Ranged
 from tests.update.ranges import (
     Fault,
     Ranges,
+    a_little_before,
+    a_little_more,
     a_page,
     another_place,
     compressed,
@@ -112,6 +114,8 @@ def test_what_came_before_the_connection_broke_is_kept(server: Ranges) -> None:
     ("fault", "words"),
     [
         (another_place, "not the range"),
+        (a_little_before, "not the range"),
+        (a_little_more, "not the range"),
         (without_place, "not the range"),
         (compressed, "compressed"),
         (redirecting, "redirects are not followed"),
