@@ -293,7 +293,7 @@ class UpdateSettings(Section, frozen=True, kw_only=True):
     key_file: str = ""
     """This device's private key, where releases are encrypted."""
     decrypt_folder: str = ""
-    """A folder in memory (tmpfs) for decrypted files. Empty: they stand in the agent's memory only."""
+    """Where a sealed writer stands in the clear while it is loaded, such as on an encrypted file system. Empty: in memory."""
     soak_s: Annotated[float, Meta(ge=1, le=604_800)] = 600.0
     """How long a release is tried in the running agent before it counts as good."""
     looks_per_day: Annotated[int, Meta(ge=1)] = 200
