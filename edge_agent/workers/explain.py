@@ -16,6 +16,7 @@ from datetime import tzinfo
 from typing import Protocol
 
 from edge_agent.clock import Clock
+from edge_agent.detect.contract import signer
 from edge_agent.errors import EdgeAgentError, EngineError, StorageError
 from edge_agent.facts import print_name
 from edge_agent.journal import Journal
@@ -35,6 +36,7 @@ MAX_WRITER_FAILURES = 3
 MAX_REMEMBERED = 1_024
 REFUSED = "refused-"
 """What the reasons of a refused draft begin with."""
+UNOPENED = "its engines could not be opened; the log says why"
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +170,7 @@ class ExplainWorker:
         return explain(incident, evidence, None, release, self._clock.now_s(), self._zone)
 
     def _evidence(self, incident: Incident) -> Evidence | None:
-        signed = [anomaly for anomaly in incident.anomalies if anomaly.signature]
+        signed = [anomaly for anomaly in incident.anomalies if anomaly.signature and self._compares(anomaly.signed_by)]
         if self._memory is None or not signed:
             return None
         signature = max(signed, key=lambda anomaly: anomaly.score).signature
@@ -178,9 +180,14 @@ class ExplainWorker:
             self._memory_failed(error)
             return None
 
+    def _compares(self, signed_by: str) -> bool:
+        """Whether the memory is of the classifier that made a signature."""
+        key = self._active.wish.classifier_key
+        return not key or signer(signed_by) == signer(key)
+
     def _remember(self, incident_id: str) -> None:
         past = self._journal.past_incident(incident_id)
-        if past is None or self._memory is None:
+        if past is None or self._memory is None or not self._compares(past.signed_by):
             return
         try:
             self._memory.add(past)
@@ -192,16 +199,24 @@ class ExplainWorker:
         wanted, before = self._slot.wanted(), self._active
         if wanted.number == before.number:
             return
-        wish, problem = wanted.wish, ""
-        if self._memory is None or not wish.classifier_key or wish.classifier_key != before.wish.classifier_key:
-            self._exchange_memory(wish)
-        if self._writer is None or not wish.writer_key or wish.writer_key != before.wish.writer_key:
-            problem = self._exchange_writer(wish)
-        self._writer_failures = 0
-        self._active = wanted
-        self._slot.took("explain", wanted.number, problem)
+        wish, problem = wanted.wish, UNOPENED
+        keeps_memory = self._memory is not None and wish.classifier_key and wish.classifier_key == before.wish.classifier_key
+        keeps_writer = self._writer is not None and wish.writer_key and wish.writer_key == before.wish.writer_key
+        if not keeps_memory:
+            self._let_go_of_memory()
+        if not keeps_writer:
+            self._writer = None
+            self._metrics.conditions.clear("writer")
+        self._active, self._writer_failures = wanted, 0
+        # From here on nothing of the release before is left but what both have: whatever fails now, releases are not mixed.
+        try:
+            if not keeps_memory:
+                self._open_memory(wish)
+            problem = "" if keeps_writer else self._open_writer(wish)
+        finally:
+            self._slot.took("explain", wanted.number, problem)
 
-    def _exchange_memory(self, wish: Wish) -> None:
+    def _let_go_of_memory(self) -> None:
         if self._memory is not None:
             try:
                 self._memory.save()
@@ -209,16 +224,16 @@ class ExplainWorker:
                 _log.warning("the memory's cache was not written, it is built anew: %s", error)
         self._memory = None
         self._metrics.conditions.clear("memory")
+
+    def _open_memory(self, wish: Wish) -> None:
         if wish.open_memory is not None:
             try:
                 self._memory = wish.open_memory()
             except EdgeAgentError as error:
                 self._memory_failed(error)
 
-    def _exchange_writer(self, wish: Wish) -> str:
+    def _open_writer(self, wish: Wish) -> str:
         """Why the writer of the release cannot be had, in words; empty where it can, or is not wanted."""
-        self._writer = None
-        self._metrics.conditions.clear("writer")
         if wish.open_writer is None:
             return ""
         try:

@@ -32,7 +32,7 @@ from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor
 from edge_agent.update.jobs import Fetched, FetchJob, Looked, LookJob, Problem
-from edge_agent.update.machine import Broke, Candidate, Found, Held, why_not
+from edge_agent.update.machine import Broke, Candidate, Event, Found, Held, why_not
 from edge_agent.update.machine import Fetched as AllFetched
 from edge_agent.workers.keeper import Keeper
 
@@ -65,14 +65,16 @@ class Intake:
         keeper: Keeper,
         sources: Sequence[Source],
         settings: UpdateSettings,
+        apply: Callable[[Event], bool],
         start: Start,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """`settings.group` and `settings.root_file` are given, or there are no sources."""
+        """Without a group and a root file there are no sources. `apply` lets the machine take an event."""
         self._keeper = keeper
         self._sources = sources
         self._settings = settings
+        self._apply = apply
         self._start = start
         self._metrics = metrics
         self._clock = clock
@@ -165,7 +167,7 @@ class Intake:
         self._keeper.store.put_manifest(data)
         if looked.keys is not None:
             self._keeper.store.put_keys(held.manifest_sha256, looked.keys)
-        self._keeper.apply(Found(Candidate(held=held, source=lead.source, ticket=lead.ticket)))
+        self._apply(Found(Candidate(held=held, source=lead.source, ticket=lead.ticket)))
         if _is(self._keeper.record.candidate, held):
             self._fetch(lead, held, manifest)
         else:
@@ -202,13 +204,13 @@ class Intake:
         with self._told(lead):
             self._keeper.spent(fetched.fetched_bytes)
             if fetched.complete:
-                self._keeper.apply(AllFetched())
+                self._apply(AllFetched())
                 self._end(lead, Verdict.taken)
             else:
                 self._broke(lead, fetched.problem or Problem(kind="link", reason="incomplete"))
 
     def _broke(self, lead: Lead, problem: Problem) -> None:
-        self._keeper.apply(Broke(_words(problem)))
+        self._apply(Broke(_words(problem)))
         self._stands(lead, problem)
 
     def _stands(self, lead: Lead, problem: Problem) -> None:

@@ -39,6 +39,7 @@ TICK_S = 1.0
 MAX_UNHEARD_S = 1.0
 """The most that counts as listened to between two looks at what arrived."""
 MAX_CLOSINGS = 64
+UNOPENED = "its classifier could not be opened; the log says why"
 
 _log = logging.getLogger(__name__)
 
@@ -172,19 +173,27 @@ class ScreenWorker:
         wanted, before = self._slot.wanted(), self._active
         if wanted.number == before.number:
             return
-        wish, problem = wanted.wish, ""
-        if self._no_classifier or not wish.classifier_key or wish.classifier_key != before.wish.classifier_key:
-            self._core.bank.use_classifier(None)
-            self._metrics.conditions.clear("classifier")
-            try:
-                if wish.open_classifier is not None:
-                    self._core.bank.use_classifier(wish.open_classifier())
-            except ReleaseError as error:
-                problem = str(error)
-                self._metrics.conditions.set("classifier", f"{error}; anomalies keep their statistical kind")
-                _log.error("the classifier cannot be used, anomalies keep their statistical kind: %s", error)
-        self._active, self._no_classifier = wanted, problem
-        self._slot.took("screen", wanted.number, problem)
+        wish = wanted.wish
+        keeps = wish.classifier_key and wish.classifier_key == before.wish.classifier_key and not self._no_classifier
+        self._active, self._no_classifier = wanted, "" if keeps else UNOPENED
+        try:
+            if not keeps:
+                self._no_classifier = self._open_classifier(wish)
+        finally:
+            self._slot.took("screen", wanted.number, self._no_classifier)
+
+    def _open_classifier(self, wish: Wish) -> str:
+        """Why the classifier of the release cannot be had, in words; empty where it can, or there is none."""
+        self._core.bank.use_classifier(None)
+        self._metrics.conditions.clear("classifier")
+        try:
+            if wish.open_classifier is not None:
+                self._core.bank.use_classifier(wish.open_classifier())
+        except ReleaseError as error:
+            self._metrics.conditions.set("classifier", f"{error}; anomalies keep their statistical kind")
+            _log.error("the classifier cannot be used, anomalies keep their statistical kind: %s", error)
+            return str(error)
+        return ""
 
     def _count_listening(self, taken: int) -> None:
         """Let the time that silences are judged by go on, as far as readings would have been noticed in it."""

@@ -7,14 +7,16 @@ the same digests have the same engine, whatever the releases are called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from edge_agent.config.settings import WriterSettings
+from edge_agent.detect.contract import signer
 from edge_agent.engines.loading import OpenRelease
 from edge_agent.engines.memory import IncidentMemory
 from edge_agent.journal import Journal
+from edge_agent.values import PastIncident
 from edge_agent.workers.active import ClosedMemory, Wish
 
 MEMORY_NAME = "memory.usearch"
@@ -29,7 +31,9 @@ def wish_for(opened: OpenRelease | None, settings: WriterSettings, journal: Jour
         return Wish()
     components = opened.manifest.components
     digest = components[CLASSIFIER].sha256
-    memory: Callable[[], ClosedMemory] = partial(IncidentMemory.open, state_dir / MEMORY_NAME, digest, journal.past_incidents)
+    memory: Callable[[], ClosedMemory] = partial(
+        IncidentMemory.open, state_dir / MEMORY_NAME, digest, partial(_signed_by, journal, signer(digest))
+    )
     made_of = sorted((name, part.sha256) for name, part in components.items() if name.startswith(WRITER_PARTS))
     return Wish(
         speaking=opened.speaking,
@@ -40,3 +44,8 @@ def wish_for(opened: OpenRelease | None, settings: WriterSettings, journal: Jour
         writer_key=hashlib.sha256(repr((settings.device, made_of)).encode()).hexdigest(),
         classifier_key=digest,
     )
+
+
+def _signed_by(journal: Journal, name: str) -> Iterator[PastIncident]:
+    """The past incidents whose signature that classifier made."""
+    return (past for past in journal.past_incidents() if signer(past.signed_by) == name)

@@ -154,6 +154,7 @@ class UpdateWorker:
             keeper=keeper,
             sources=sources,
             settings=settings,
+            apply=self._apply,
             start=self._start,
             metrics=metrics,
             clock=clock,

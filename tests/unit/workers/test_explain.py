@@ -8,12 +8,17 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
 
 from edge_agent import pipeline
 from edge_agent.confidence import FEATURES, ConfidenceRule
+from edge_agent.config.settings import WriterSettings
+from edge_agent.detect.contract import FIRST_SIGNER
+from edge_agent.engines.loading import OpenRelease, open_release
 from edge_agent.engines.memory import IncidentMemory
 from edge_agent.errors import EngineError, StorageError
 from edge_agent.journal import Journal
@@ -23,6 +28,7 @@ from edge_agent.values import Closure, Draft, Evidence, Incident, PastIncident, 
 from edge_agent.workers import explain as explain_module
 from edge_agent.workers.active import ClosedMemory, ReleaseSlot, Wish
 from edge_agent.workers.explain import MAX_WRITER_FAILURES, ExplainWorker
+from edge_agent.workers.speaking import wish_for
 from tests.unit.workers.parts import TOPICS, RefusingJournal, StepClock, open_journal
 from tests.writing import ONSET_S, anomaly, draft, incident
 
@@ -301,3 +307,57 @@ def test_what_a_release_does_is_counted_for_its_trial(journal: Journal) -> None:
         bench.explain(spike(number))
     assert bench.slot.state().writer_failures == MAX_WRITER_FAILURES
     assert "given up" in bench.slot.state().problem
+
+
+def test_signatures_of_two_classifiers_are_never_compared(journal: Journal, tmp_path: Path) -> None:
+    bench = Bench(journal)
+    cases = {"c" * 64: "c" * 16, "d" * 64: "d" * 16, FIRST_SIGNER + "0" * 48: ""}
+    for number, signed_by in enumerate(cases.values()):
+        before = signed(replace(spike(number, signature=SIGNATURE), opened_s=ONSET_S - 86_400), signed_by)
+        journal.record([before], [])
+        closed = replace(before, state="closed", revision=2, closed_s=ONSET_S)
+        journal.close_incident(Closure(incident_id=before.id, cause=f"cause {number}", closed_s=ONSET_S), (), closed)
+        bench.wake.set()
+        bench.worker.step(0.0)
+        bench.worker.remember(before.id)
+    for number, key in enumerate(cases):
+        bench.slot.want(Wish(speaking=RELEASE, open_memory=memory_of(key, journal, tmp_path), classifier_key=key))
+        for other, name in enumerate(cases.values()):
+            (summary,) = bench.explain(signed(spike(100 + 10 * number + other, signature=SIGNATURE), name))
+            found = summary.evidence
+            assert (found.cause if found is not None else None) == (f"cause {number}" if other == number else None)
+    bench.worker.remember("pump-3-0")  # of another classifier than the memory's
+    (summary,) = bench.explain(signed(spike(200, signature=SIGNATURE), ""))
+    assert summary.evidence is not None
+    assert summary.evidence.cause == "cause 2"
+
+
+def signed(one: Incident, signed_by: str) -> Incident:
+    return replace(one, anomalies=tuple(replace(each, signed_by=signed_by) for each in one.anomalies))
+
+
+def memory_of(key: str, journal: Journal, folder: Path) -> Callable[[], ClosedMemory]:
+    opened = open_release()
+    components = opened.manifest.components
+    manifest = replace(
+        opened.manifest,
+        components=components | {"classifier.tflite": replace(components["classifier.tflite"], sha256=key)},
+    )
+    fake = SimpleNamespace(manifest=manifest, speaking=opened.speaking, certified="", open_writer=None, open_classifier=None)
+    wish = wish_for(cast("OpenRelease", fake), WriterSettings(enabled=False), journal, folder)
+    assert wish.open_memory is not None
+    return wish.open_memory
+
+
+def test_an_exchange_that_fails_unexpectedly_leaves_templates_of_the_new_release_and_is_told(journal: Journal) -> None:
+    def broken() -> Writer:
+        raise ZeroDivisionError("defect")
+
+    bench = Bench(journal, SayingWriter)
+    bench.worker.step(0.0)
+    bench.slot.want(wish("defective", broken))
+    with pytest.raises(ZeroDivisionError):
+        bench.worker.step(0.0)
+    assert bench.slot.state().problem
+    (summary,) = bench.explain(spike(1))
+    assert (summary.route, summary.release) == ("template", "defective")
