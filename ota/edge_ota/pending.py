@@ -35,7 +35,7 @@ from edge_ota.repository import (
     load,
     verify,
 )
-from edge_ota.roles import expiry, next_snapshot, next_timestamp
+from edge_ota.roles import check_clock, expiry, next_snapshot, next_timestamp
 from edge_ota.signing import OperatorError, add_signature
 
 PENDING_SUFFIX = ".pending"
@@ -116,6 +116,8 @@ def plan(state: State | None, documents: Mapping[str, Metadata[Any]], signers: S
     all_documents = {**({} if state is None else state.documents()), **documents}
     root, targets = all_documents["root"], all_documents["targets"]
     _check(state, all_documents, documents)
+    if state is not None and not state.unfinished:  # else new keys are about to speak
+        check_clock(state, root.signed, now)
     before = root if state is None else _older(state, documents)
     named = {role: all_documents[role] for role in ("targets", *delegated(targets.signed))}
     contents = {role: document.to_bytes() for role, document in named.items()}
@@ -132,6 +134,8 @@ def plan(state: State | None, documents: Mapping[str, Metadata[Any]], signers: S
     writes = [Write(_name(role, document), contents[role]) for role, document in named.items() if role in documents]
     writes.append(Write(f"{METADATA}/{numbers[0] + 1}.snapshot.json", snapshot.to_bytes()))
     last = Write(TIMESTAMP_NAME, timestamp.to_bytes())
+    for write in (*writes, last):
+        decode_any(write.data, write.name)  # not larger than a device takes
     if "root" not in documents:
         return [*writes, last]
     new_root = Write(_name("root", root), root.to_bytes())

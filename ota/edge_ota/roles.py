@@ -43,6 +43,8 @@ ROOT_ROLES = ("root", "targets", "snapshot", "timestamp")
 DEFAULT_THRESHOLDS = {"root": 2}
 _GROUP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _ISSUED = "%Y-%m-%dT%H:%M:%SZ"
+_MAX_SKEW = timedelta(hours=1)
+"""By so much the clocks of two operators' machines may differ."""
 
 
 def group_role(group: str) -> str:
@@ -168,6 +170,23 @@ def next_timestamp(snapshot: bytes, snapshot_version: int, version: int, expires
     )
     timestamp.unrecognized_fields[ISSUED_FIELD] = now.strftime(_ISSUED)
     return Metadata(timestamp)
+
+
+def check_clock(state: State, root: Root, now: datetime) -> None:
+    """Raises OperatorError where the last timestamp was signed later than `now`, and by keys that `root` has still.
+
+    Gateways keep the time at which a timestamp says that it was signed, for as long as its keys stand.
+    """
+    told = state.timestamp.signed.unrecognized_fields.get(ISSUED_FIELD)
+    try:
+        issued = datetime.strptime(told, _ISSUED).replace(tzinfo=UTC) if isinstance(told, str) else now
+    except ValueError:
+        return
+    if now + _MAX_SKEW < issued and set(root.roles["timestamp"].keyids) == set(state.root.signed.roles["timestamp"].keyids):
+        raise OperatorError(
+            f"the timestamp was signed {issued:%Y-%m-%d %H:%M} UTC, and this machine's clock says {now:%Y-%m-%d %H:%M}: set the"
+            " clock; if the other one was wrong, rotate the timestamp's key"
+        )
 
 
 def published_at(entry: TargetFile) -> datetime:

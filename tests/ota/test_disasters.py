@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edge_ota import inspect, publish, refresh, revoke, rotate
@@ -134,6 +136,29 @@ def test_a_web_servers_copy_is_a_repository_to_go_on_with(operator: Operator, de
     shutil.rmtree(operator.repository)
     assert copy.publish_small(2) == 0
     assert _id(device, copy) == "trial-2"
+
+
+class _Ahead(datetime):
+    """A clock that is 1,000 days ahead."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + timedelta(days=1_000)
+
+
+def test_a_timestamp_signed_with_a_clock_far_ahead_is_outlived_by_a_rotation(
+    operator: Operator, device: Device, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_ota.task.datetime", _Ahead)
+        assert refresh.main([str(operator.repository), *operator.with_keys("online")]) == 0
+    with pytest.raises(RepositoryRefusedError, match="expired"):  # the root's year is over, by what the gateway has been told
+        _id(device, operator)
+    capsys.readouterr()
+    assert refresh.main([str(operator.repository), *operator.with_keys("online")]) == 1
+    assert "set the clock" in capsys.readouterr().err
+    assert _rotate(operator, ["timestamp", "snapshot"], "online", "root-a", "root-b", "online", "next") == 0
+    assert _id(device, operator) == "trial-1"
 
 
 def test_who_removes_a_key_that_has_no_say_is_told(operator: Operator, capsys: Shown) -> None:

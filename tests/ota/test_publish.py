@@ -254,11 +254,13 @@ class _Earlier(datetime):
 
 
 def test_what_has_expired_is_refused_by_gateways_and_renewed_by_a_refresh(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
 ) -> None:
+    operator = Operator(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr("edge_ota.task.datetime", _Earlier)
-        assert refresh.main([str(operator.repository), *operator.with_keys("online")]) == 0
+        operator.init()
+        assert operator.publish_small(1) == 0
     assert inspect.main([str(operator.repository)]) == 1
     assert "PROBLEM timestamp: expired" in capsys.readouterr().out
     with pytest.raises(RepositoryRefusedError, match="expired"):
