@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_ota import bundle, commit, init, inspect, pending, promote, publish, refresh, revoke, rotate
+from edge_ota import bundle, commit, init, inspect, pending, promote, publish, refresh, revoke, rotate, sign
 from edge_ota.build import Recipe, build
 from edge_ota.pending import WAITING, pending_folder
-from edge_ota.repository import load_folder
+from edge_ota.repository import MAX_BYTES, load_folder
 from edge_ota.roles import group_role
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
@@ -148,6 +148,34 @@ def test_a_large_component_without_chunks_is_not_published(operator: Operator, c
     (release / "manifest.json").write_text(json.dumps(document))
     assert published(operator, release) == 1
     assert "in one chunk" in capsys.readouterr().err
+
+
+def test_a_document_that_no_device_would_take_is_not_written(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    before = {path: path.read_bytes() for path in (operator.repository / "metadata").iterdir()}
+    standing = len((operator.repository / "metadata/2.group-canary.json").read_bytes())
+    release = operator.small_release(2)
+    (release / "one-more").write_text("x")
+    build(release, Recipe("trial-2", 2))
+    with monkeypatch.context() as patched:
+        patched.setitem(MAX_BYTES, "targets", standing + 10)
+        assert published(operator, release) == 1
+    assert "a device takes" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (operator.repository / "metadata").iterdir()} == before
+
+
+def test_who_signs_sees_what_without_anything_that_moves_the_cursor(operator: Operator, capsys: Shown) -> None:
+    def hostile(signed: Targets) -> None:
+        signed.targets["groups/canary/release.json"].custom["release"] = "\x1b[2Jtrial-9"
+
+    path = _sign_foreign(operator, hostile)
+    digest = Metadata[Targets].from_file(str(path)).signed.targets["groups/canary/release.json"].hashes["sha256"]
+    capsys.readouterr()
+    assert sign.main([str(path), *operator.with_keys("canary")]) == 0
+    shown = capsys.readouterr().out
+    assert "release ?[2Jtrial-9, counter 2" in shown
+    assert digest in shown
 
 
 # ---- what a group may name ----------------------------------------------------------------------------------------------
