@@ -82,6 +82,9 @@ class Anomaly(Struct, frozen=True, kw_only=True):
     """Probability that the classifier gave to `kind`; 1.0 where the kind was decided without it."""
     signature: bytes = b""
     """The classifier's int8 embedding of the window around the onset, or empty."""
+    signed_by: str = ""
+    """Which classifier made the signature, by the beginning of its digest (`detect.contract.signer`). Empty without a signature,
+    and in what was stored while there was one classifier only."""
 
     @property
     def key(self) -> tuple[str, float]:
@@ -137,6 +140,8 @@ class PastIncident(Struct, frozen=True, kw_only=True):
     opened_s: float
     cause: str
     signature: bytes
+    signed_by: str = ""
+    """Which classifier made it, as in `Anomaly`."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

@@ -59,7 +59,16 @@ class Case(Struct):
     confidence: float
     probabilities: NDArray[np.float32] | None
     signature: bytes
+    signed_by: str
     told: Anomaly
+
+
+class _Answer(Struct, frozen=True):
+    """What the classifier says of one window."""
+
+    probabilities: NDArray[np.float32] | None = None
+    signature: bytes = b""
+    signed_by: str = ""
 
 
 class Cases:
@@ -82,7 +91,7 @@ class Cases:
         answers = self._ask(asked)
         tell: dict[int, Anomaly] = {}
         for column in opened:
-            tell[column] = self._begin(column, answers.get(column))
+            tell[column] = self._begin(column, answers.get(column, _UNASKED))
         for column in looked:
             anomaly = self._look(column, answers.get(column))
             if anomaly is not None:
@@ -100,7 +109,7 @@ class Cases:
             return None
         return self._end(column, float(self._state.fields[TIME, column]), "unknown")
 
-    def _ask(self, columns: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], bytes]]:
+    def _ask(self, columns: Sequence[int]) -> dict[int, _Answer]:
         if self._classifier is None or not columns:
             return {}
         at = np.asarray(columns, dtype=np.intp)
@@ -113,7 +122,9 @@ class Cases:
         except EngineError as error:
             self.failures.append(Rejection("", "classifier-failed", str(error)))
             return {}
-        return {c: (answer.probabilities[i], answer.signatures[i].tobytes()) for i, c in enumerate(columns)}
+        return {
+            c: _Answer(answer.probabilities[i], answer.signatures[i].tobytes(), answer.signed_by) for i, c in enumerate(columns)
+        }
 
     def _view(self, column: int) -> naming.View:
         f = self._state.fields[:, column]
@@ -155,21 +166,28 @@ class Cases:
             magnitude=measured.magnitude,
             kind_confidence=case.confidence,
             signature=case.signature,
+            signed_by=case.signed_by,
         )
 
-    def _begin(self, column: int, answer: tuple[NDArray[np.float32], bytes] | None) -> Anomaly:
+    def _begin(self, column: int, answer: _Answer) -> Anomaly:
         view = self._view(column)
-        probabilities, signature = answer if answer is not None else (None, b"")
-        kind, confidence = naming.settle(view, probabilities)
-        case = Case(kind=kind, confidence=confidence, probabilities=probabilities, signature=signature, told=_NOTHING)
+        kind, confidence = naming.settle(view, answer.probabilities)
+        case = Case(
+            kind=kind,
+            confidence=confidence,
+            probabilities=answer.probabilities,
+            signature=answer.signature,
+            signed_by=answer.signed_by,
+            told=_NOTHING,
+        )
         case.told = self._anomaly(column, case, view)
         self._open[column] = case
         return case.told
 
-    def _look(self, column: int, answer: tuple[NDArray[np.float32], bytes] | None) -> Anomaly | None:
+    def _look(self, column: int, answer: _Answer | None) -> Anomaly | None:
         case = self._open[column]
         if answer is not None:
-            case.probabilities, case.signature = answer
+            case.probabilities, case.signature, case.signed_by = answer.probabilities, answer.signature, answer.signed_by
         view = self._view(column)
         case.kind, case.confidence = naming.settle(view, case.probabilities)
         if case.kind == "noise":
@@ -218,4 +236,5 @@ class Cases:
             f[SLOW_SCALE] = spread[0]
 
 
+_UNASKED = _Answer()
 _NOTHING = Anomaly(stream="", kind="spike", direction="none", onset_s=0.0, peak_s=0.0, score=0.0)

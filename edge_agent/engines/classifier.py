@@ -22,7 +22,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.detect import CLASSES
-from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified
+from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified, signer
 from edge_agent.errors import EngineError
 
 RUNTIMES: tuple[str, ...] = ("tflite_runtime", "ai_edge_litert")
@@ -100,7 +100,7 @@ class TfliteClassifier:
                 signatures[row] = self._interpreter.get_tensor(self._signature.index)[0]
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"classifier: {self.runtime} failed: {error}; anomalies keep their statistical kind") from error
-        return Classified(self._probabilities(kinds), self._signatures(signatures))
+        return Classified(self._probabilities(kinds), self._signatures(signatures), signer(self.digest))
 
     def _probabilities(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
         """Rows that sum to 1 exactly, which int8 steps do not."""

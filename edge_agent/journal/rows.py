@@ -226,13 +226,15 @@ def past_incident(number: int, incident: Incident, closure: Closure) -> PastInci
     signed = [a for a in incident.anomalies if a.signature]
     if incident.state != "closed" or not closure.cause or not signed:
         return None
+    worst = max(signed, key=lambda a: a.score)
     return PastIncident(
         number=number,
         incident_id=incident.id,
         asset=incident.asset,
         opened_s=incident.opened_s,
         cause=closure.cause,
-        signature=max(signed, key=lambda a: a.score).signature,
+        signature=worst.signature,
+        signed_by=worst.signed_by,
     )
 
 

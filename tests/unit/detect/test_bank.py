@@ -324,3 +324,28 @@ def test_a_device_whose_clock_is_set_from_1970_soon_has_its_usual_pace_again(jum
     (silence,) = told
     assert silence.kind == "silence"
     assert silence.baseline == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_signature_names_the_classifier_that_made_it_also_while_classifiers_are_exchanged() -> None:
+    series = shifted()
+    bank = DetectorBank(DetectSettings(), Signing("a" * 16))
+    told: list[Anomaly] = []
+    for i, value in enumerate(series):
+        told += bank.update([Reading("p/x", START_S + i, float(value))]).anomalies
+        if told and len(told) == 1:
+            bank.use_classifier(Signing("b" * 16))
+    names = [(anomaly.signed_by, anomaly.signature[0]) for anomaly in told]
+    assert names[0] == ("a" * 16, ord("a"))
+    assert names[-1] == ("b" * 16, ord("b"))
+    assert set(names) == {names[0], names[-1]}, "a signature goes with the name of its maker"
+
+
+class Signing:
+    """A classifier with a name, of which its signatures are made."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def classify(self, windows: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> Classified:
+        answer = Fixed("shift", 0.9).classify(windows)
+        return Classified(answer.probabilities, np.full_like(answer.signatures, ord(self._name[0])), self._name)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.detect import CLASSES
-from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified, Classifier
+from edge_agent.detect.contract import FIRST_SIGNER, SIGNATURE_BYTES, WINDOW_READINGS, Classified, Classifier, signer
 from edge_agent.values import KINDS
 
 
@@ -28,3 +28,8 @@ def test_a_classifier_needs_no_base_class() -> None:
 def test_every_kind_with_a_window_has_a_class_and_a_signature_fits_the_journal() -> None:
     assert set(CLASSES) == {"normal", *KINDS} - {"silence"}
     assert (WINDOW_READINGS, SIGNATURE_BYTES) == (64, 32)
+
+
+def test_a_signature_without_a_name_is_of_the_first_classifier() -> None:
+    assert signer("") == FIRST_SIGNER == signer(FIRST_SIGNER) == signer(FIRST_SIGNER + "0" * 48)
+    assert signer("a" * 64) == "a" * 16 != signer("")

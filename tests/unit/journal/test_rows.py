@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -166,3 +168,18 @@ def test_a_dead_letter_comes_back_as_it_was_or_not_at_all(sent: Message, reason:
     for changed in ((f"{reason}x", queued_s, buried_s), (reason, queued_s + 1.0, buried_s), (reason, queued_s, None)):
         assert open_dead_letter(3, *changed, *row[:2], crc, *row[3:]) == Unusable("damaged-row")
     assert isinstance(open_message(*row[:2], crc, *row[3:]), Unusable), "a dead letter's row is no message's"
+
+
+def test_past_incident_names_the_classifier_of_its_signature_and_the_first_one_where_nothing_was_stored() -> None:
+    new = replace(anomaly(1, 0, b"a", 0.5), signed_by="0123456789abcdef")
+    old = anomaly(1, 1, b"b", 0.4)
+    for worst, name in ((new, "0123456789abcdef"), (replace(old, score=0.9), "")):
+        past = past_incident(7, replace(incident(1, state="closed"), anomalies=(new, old, worst)), closure(1))
+        assert past is not None
+        assert past.signed_by == name
+    row = incident_row(incident(1, signature=b"s"))
+    assert b'"signed_by":""' in row.sealed[2]
+    body = row.sealed[2].replace(b',"signed_by":""', b"")
+    form, state, revision = row.sealed[0], row.state, row.revision
+    crc = zlib.crc32(body, zlib.crc32(f"{state}\0{revision}\0{row.id}\0".encode()))
+    assert open_incident(form, crc, body, state, revision, row.id) == incident(1, signature=b"s"), "rows of before are read"
