@@ -18,13 +18,13 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
 import numpy as np
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edge_agent.atomic import make_folder
@@ -58,8 +58,6 @@ class Made:
     adapter_bytes: int
     writer_bytes: int
     changes: tuple[Change, ...]
-    distance: float
-    """Of the merged weights to the tuned ones, as a part of the base's distance to them; 0 where they are the same."""
 
     def __str__(self) -> str:
         weights = [change for change in self.changes if isinstance(change, WeightChange)]
@@ -67,8 +65,7 @@ class Made:
         dithered, share = sum(change.dither for change in low), self.adapter_bytes / self.writer_bytes
         return (
             f"{self.adapter_bytes} bytes, {share:.1%} of the writer's {self.writer_bytes}: {len(low)} weights by low rank"
-            f" ({dithered} dithered), {len(weights) - len(low)} by rows, {len(self.changes) - len(weights)} variables whole;"
-            f" distance to the tuned writer {self.distance:.2f} of the base's"
+            f" ({dithered} dithered), {len(weights) - len(low)} by rows, {len(self.changes) - len(weights)} variables whole"
         )
 
 
@@ -89,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edge-ota adapter: {error}", file=sys.stderr)
         return 1
     print(f"{options.out / ADAPTER_NAME}: {made}")
-    print(f"next: calibrate {options.out}, then edge-ota build {options.out}")
+    print(f"next: edge-ota build {options.out}; to certify it, edge-ota calibrate {options.out}, and build again")
     return 0
 
 
@@ -109,12 +106,11 @@ def make_release(base: Path, tuned: Path, out: Path, rank: int, factors: Factors
     shutil.copyfile(base_file, out / BASE_NAME)
     merge(out / BASE_NAME, out / ADAPTER_NAME, out / WRITER_NAME)
     (out / WRITER_NAME).chmod(0o644)
-    with OpenFile.open(base_file) as old, OpenFile.open(tuned / WRITER_NAME) as new, OpenFile.open(out / WRITER_NAME) as ours:
-        return replace(made, distance=_distance(_Model(old), _Model(new), _Model(ours)))
+    return made
 
 
 def make_adapter(base: Path, tuned: Path, out: Path, rank: int, factors: Factors = "float16") -> Made:
-    """Write the adapter that takes one `model.bin` towards another of the same shape; `distance` is not taken, it is 1.
+    """Write the adapter that takes one `model.bin` towards another of the same shape.
 
     Raises ReleaseError for what is no such file, OperatorError where the two do not go together, StorageError.
     """
@@ -133,7 +129,7 @@ def make_adapter(base: Path, tuned: Path, out: Path, rank: int, factors: Factors
             with whole(out) as file, arrays.open("rb") as body:
                 file.write(head)
                 shutil.copyfileobj(body, file)
-        return Made(out.stat().st_size, new.weights.size_bytes, tuple(changes), 1.0)
+        return Made(out.stat().st_size, new.weights.size_bytes, tuple(changes))
 
 
 def merged_components(folder: Path, components: dict[str, Component]) -> dict[str, Component]:
@@ -158,7 +154,7 @@ def merged_components(folder: Path, components: dict[str, Component]) -> dict[st
             raise OperatorError(
                 f"{folder / WRITER_NAME}: not what base and adapter make: make the folder anew with edge-ota adapter"
             )
-    made = with_fields(writer, stored=None, merged=Merged(base=BASE_NAME, adapter=ADAPTER_NAME))
+    made = replace(writer, stored=None, merged=Merged(base=BASE_NAME, adapter=ADAPTER_NAME))
     return components | {WRITER_NAME: made}
 
 
@@ -236,18 +232,6 @@ def best_factors(matrix: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     narrow, long = (kept * size).T, tall @ kept / size
     inner, outer = (long.T, narrow.T) if wide else (narrow, long)
     return inner.astype(np.float32), outer.astype(np.float32)
-
-
-def _distance(base: _Model, tuned: _Model, ours: _Model) -> float:
-    """See `Made.distance`."""
-    before = after = 0.0
-    for variable in base.weights.variables.values():
-        scales = base.weights.scale_of(variable)
-        if scales is not None:
-            aim = tuned.floats(variable, scales)
-            before += float(np.sum(np.square(base.floats(variable, scales) - aim), dtype=np.float64))
-            after += float(np.sum(np.square(ours.floats(variable, scales) - aim), dtype=np.float64))
-    return float(np.sqrt(after / before)) if before else 0.0
 
 
 if __name__ == "__main__":
