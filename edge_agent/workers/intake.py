@@ -27,7 +27,6 @@ from edge_agent.errors import ChildFailedError, EdgeAgentError, ReleaseError
 from edge_agent.metrics import Metrics
 from edge_agent.prompt import PROMPT_VERSION
 from edge_agent.release.manifest import Manifest, parse_manifest, refuse
-from edge_agent.release.sealing import seals
 from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor
@@ -152,18 +151,17 @@ class Intake:
         held = Held(release=manifest.id, counter=manifest.counter, manifest_sha256=hashlib.sha256(data).hexdigest())
         record = self._keeper.record
         why = too_new or ("" if _is(record.candidate, held) else why_not(record, held))
-        self._keeper.saw(looked.floor, f"{lead.source}: {held.release}, counter {held.counter}" + (f": {why}" if why else ""))
+        unreadable = "" if why else self._unreadable(manifest, looked.keys)
+        said = f": {why or unreadable}" if why or unreadable else ""
+        self._keeper.saw(looked.floor, f"{lead.source}: {held.release}, counter {held.counter}{said}")
         if why:
             runs = record.active is not None and record.active.manifest_sha256 == held.manifest_sha256
             self._end(lead, Verdict.runs if runs else Verdict.unwanted, why)
             return
-        if seals(manifest):
-            try:
-                open_keys(manifest, looked.keys, f"{lead.source}: keys.json", self._settings.key_file)
-            except EdgeAgentError as error:  # it has not failed: it cannot be read yet
-                self._metrics.conditions.set(CONDITION, str(error))
-                self._end(lead, Verdict.unwanted, str(error))
-                return
+        if unreadable:  # it has not failed: it cannot be read yet
+            self._metrics.conditions.set(CONDITION, unreadable)
+            self._end(lead, Verdict.unwanted, unreadable)
+            return
         self._keeper.store.put_manifest(data)
         if looked.keys is not None:
             self._keeper.store.put_keys(held.manifest_sha256, looked.keys)
@@ -172,6 +170,14 @@ class Intake:
             self._fetch(lead, held, manifest)
         else:
             self._end(lead, Verdict.unwanted, "a newer release is on its way")
+
+    def _unreadable(self, manifest: Manifest, keys: bytes | None) -> str:
+        """Why this device cannot open a sealed release, in words; empty where it can, or nothing is sealed."""
+        try:
+            open_keys(manifest, keys, "keys.json", self._settings.key_file)
+        except EdgeAgentError as error:
+            return str(error)
+        return ""
 
     def _fetch(self, lead: Lead, held: Held, manifest: Manifest) -> None:
         allowed = self._settings.bytes_per_day
