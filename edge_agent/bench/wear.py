@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge_agent.bench.flash import written_bytes
 from edge_agent.bench.harness import BenchError
 from edge_agent.bench.queuer import TOPICS, incident, settings_of
 from edge_agent.bench.report import Figure
@@ -60,7 +61,7 @@ def _journal_kb(
     path: Path, messages: Sequence[Message], *, group: int, stored: Sequence[Incident] = (), pause_s: float = 0.0
 ) -> float:
     with Journal.open(path, settings_of(len(messages)), SystemClock()) as journal:
-        before = _written_bytes()
+        before = written_bytes()
         for start in range(0, len(messages), group):
             journal.record(stored[start : start + group], messages[start : start + group])
             queued = journal.outbox(0, group)
@@ -68,7 +69,7 @@ def _journal_kb(
                 raise BenchError("the journal did not keep what it was given")
             journal.delivered([each.number for each in queued])
             time.sleep(pause_s)
-    return (_written_bytes() - before) / len(messages) / 1e3
+    return (written_bytes() - before) / len(messages) / 1e3
 
 
 def _plain_kb(folder: Path, messages: Sequence[Message]) -> float:
@@ -76,17 +77,9 @@ def _plain_kb(folder: Path, messages: Sequence[Message]) -> float:
     db.execute("PRAGMA journal_mode = DELETE")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("CREATE TABLE outbox (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL)")
-    before = _written_bytes()
+    before = written_bytes()
     for number, message in enumerate(messages):
         db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (number, message.topic, message.payload))
         db.execute("DELETE FROM outbox WHERE number = ?", (number,))
     db.close()
-    return (_written_bytes() - before) / len(messages) / 1e3
-
-
-def _written_bytes() -> int:
-    for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == "write_bytes":
-            return int(value)
-    raise BenchError("this kernel does not count what a process writes")
+    return (written_bytes() - before) / len(messages) / 1e3

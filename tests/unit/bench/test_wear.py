@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from edge_agent.bench import wear
+from edge_agent.bench.flash import written_bytes
 
 
 @pytest.fixture
 def on_a_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(wear, "PAUSE_S", 0.0)
-    before = wear._written_bytes()
+    before = written_bytes()
     (tmp_path / "probe").write_bytes(bytes(100_000))
     with (tmp_path / "probe").open("rb+") as probe:
         os.fsync(probe.fileno())
-    if wear._written_bytes() == before:
+    if written_bytes() == before:
         pytest.skip("the folder for temporary files is in memory")
 
 
@@ -33,7 +34,7 @@ def test_every_figure_stands_beside_plain_sqlite_in_the_same_run() -> None:
 
 
 def test_a_folder_in_memory_has_no_figure_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wear, "_written_bytes", lambda: 0)
+    monkeypatch.setattr(wear, "written_bytes", lambda: 0)
     monkeypatch.setattr(wear, "PAUSE_S", 0.0)
     figures = list(wear.measure(20, 2))[:-1]
     assert all(figure.value is None and "in memory" in figure.note for figure in figures)
