@@ -23,7 +23,8 @@ RETRY_MAX_S = 3_600.0
 MAX_TOLD = 64
 """Actions that are remembered as told."""
 _MAX_DOUBLINGS = 16
-_LATER = frozenset({0, 401, 403, 407, 408, 409, 421, 423, 425, 429})
+LATER = frozenset({0, 401, 403, 407, 408, 409, 421, 423, 425, 429})
+"""Statuses, besides those from 500 on, that may be others when it is asked again; 0 is none."""
 _GONE = frozenset({404, 405, 410})
 
 _log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Closings:
         if under_way is None:
             return
         part = closing.parts[under_way.at]
-        if reply.status in _LATER or reply.status >= 500:
+        if reply.status in LATER or reply.status >= 500:
             ceiling_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(under_way.failures, _MAX_DOUBLINGS))
             under_way.failures += 1
             wait_s = max(self._rng.uniform(0.0, ceiling_s), reply.retry_after_s)

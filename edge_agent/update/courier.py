@@ -65,7 +65,10 @@ class Courier:
             raise ValueError("one exchange at a time")
         web = Web(self._clock, Meter(MAX_BYTES), self._tls, *self._authorization)
         self._errand = _Errand(web, request)
-        self._errand.start()
+        try:
+            self._errand.start()
+        except RuntimeError as error:  # the system has no thread left
+            self._errand.reply = Reply(problem=str(error))
 
     def take(self) -> Reply | None:
         """The reply of the exchange under way; None while there is none."""

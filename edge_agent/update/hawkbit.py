@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -24,13 +25,12 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from edge_agent.clock import Clock
-from edge_agent.config.endpoint import parse_endpoint, url_problem
-from edge_agent.config.settings import HawkbitSettings, TlsSettings
+from edge_agent.config.settings import HawkbitSettings
 from edge_agent.errors import RepositoryRefusedError
 from edge_agent.update import Lead, Verdict, ddi
-from edge_agent.update.closings import Closing, Closings, Part
+from edge_agent.update.artifact import place_of
+from edge_agent.update.closings import LATER, Closing, Closings, Part
 from edge_agent.update.courier import Courier, Reply, Request
-from edge_agent.update.jobs import RemoteBundle
 from edge_agent.update.machine import Ended
 from edge_agent.update.pace import Pace, Uniform
 
@@ -45,6 +45,7 @@ MAX_REFUSALS = 3
 MAX_NOTES = 20
 """Words on its way said of one action. A server takes only so many of one."""
 MAX_COMPLAINTS = 64
+MAX_TAG_CHARACTERS = 200
 _SCHEMES: Mapping[str, str] = {"target": "TargetToken", "gateway": "GatewayToken"}
 _OK, _NOT_MODIFIED = 200, 304
 
@@ -66,7 +67,8 @@ class _Work:
         self.pace = pace
         self.refusals = 0
         self.given_up = ""
-        """Why it is withdrawn, in words."""
+        """Why it ends without having become a candidate, in words; empty while it goes on."""
+        self.finished: ddi.Finished = "failure"
         self.notes: set[str] = set()
 
 
@@ -86,6 +88,8 @@ class Hawkbit:
         """`settings.url` is given. `attributes` says what the server may know of this device."""
         self._settings = settings
         self._base = f"{settings.url.rstrip('/')}/{settings.tenant}/controller/v1/{settings.controller_id or controller_id}"
+        self._mark = f"{zlib.crc32(self._base.encode()):08x}"
+        """Of the server, tenant and device that numbers of actions belong to."""
         self._clock = clock
         self._rng = rng
         self._attributes = attributes
@@ -118,6 +122,7 @@ class Hawkbit:
     def lead(self) -> Lead | None:
         """See `Source.lead`. What ended was told before, in the same step, so that it is known here."""
         self._step()
+        self._close_given_up()
         self._confirm_unknown()
         offer, self._offer = self._offer, None
         if offer is None or self._out or self._closings.knows(offer.id):
@@ -131,44 +136,49 @@ class Hawkbit:
         if not work.pace.is_due():
             self._wants_offer = True
             return None
-        place = self._place(offer)
-        if place is None:
+        try:
+            place = place_of(offer, self._settings, self._scheme)
+        except RepositoryRefusedError as error:
+            self._finish(work, "failure", error.detail)
             return None
         self._out = offer.id
         work.pace.asks()
         self._note(work, "proceeding", f"{offer.name} is looked at")
-        return Lead(source=NAME, ticket=offer.id, place=place, tell=lambda verdict, words="": self._told(work, verdict, words))
+        ticket = f"{offer.id}.{self._mark}"
+        return Lead(source=NAME, ticket=ticket, place=place, tell=lambda verdict, words="": self._told(work, verdict, words))
 
     def withdrawn(self, ticket: str) -> str:
         """See `Source.withdrawn`."""
-        self._in_hand, self._hand_is_fresh = ticket, True
+        id = self._in_hand = self._id_in(ticket)
+        self._hand_is_fresh = True
         self._step()
-        if not ticket:
+        if not id:
             return ""
-        if ticket == self._cancels:
-            return f"hawkBit cancelled the action {ticket}"
-        return self._work.given_up if self._work is not None and self._work.id == ticket else ""
+        if id == self._cancels:
+            return f"hawkBit cancelled the action {id}"
+        return self._work.given_up if self._work is not None and self._work.id == id else ""
 
     def ended(self, ended: Ended) -> bool:
         """See `Source.ended`."""
-        if self._out == ended.ticket:
-            self._out = ""
-        if not ddi.is_action(ended.ticket) or self._closings.was_told(ended.ticket):
+        id = self._id_in(ended.ticket)
+        if not id or self._closings.was_told(id):
             return True
+        if self._out == id:
+            self._out = ""
         words = (f"{ended.held.release} (counter {ended.held.counter}): {ended.result}", ended.reason)
         closes = Part("deployment", "closed", "success" if ended.result == "committed" else "failure", words)
         parts: tuple[Part, ...]
         match ended.result:
-            case "committed" if ended.ticket == self._cancels:
+            case "committed" if id == self._cancels:
                 parts = (Part("cancel", "rejected", "failure", ("it came too late",)), closes)
             case "cancelled":
                 # Where the server did not ask for that, it has nothing to confirm, and takes it as a failure.
                 parts = (Part("cancel", "closed", "success", words), closes)
             case _:
                 parts = (closes,)
-        self._close(Closing(ended.ticket, parts))
+        self._close(Closing(id, parts))
         self._step()
-        return self._closings.was_told(ended.ticket)
+        return self._closings.was_told(id)
 
     def hint(self) -> None:
         """See `Source.hint`."""
@@ -177,6 +187,11 @@ class Hawkbit:
     def close(self) -> None:
         """See `Source.close`."""
         self._courier.close()
+
+    def _id_in(self, ticket: str) -> str:
+        """The number of the action that a ticket of this server stands for; empty for another's."""
+        id, _, mark = ticket.partition(".")
+        return id if mark == self._mark and ddi.is_action(id) else ""
 
     def _step(self) -> None:
         """Take up the exchange under way where it has ended, then begin the next."""
@@ -222,7 +237,8 @@ class Hawkbit:
         self._pace.answered()
         if root.waits_for_confirmation:
             self._complain("hawkBit waits for a confirmation, which this agent does not give: activate auto-confirmation there")
-        self._offer = None
+        if self._offer is not None and (root.deployment is None or root.deployment.id != self._offer.id):
+            self._offer = None
         if root.cancel is None:
             self._cancels = ""
         elif root.cancel.id != self._cancels:
@@ -252,9 +268,11 @@ class Hawkbit:
         if reply.status == _NOT_MODIFIED and self._seen is not None and self._seen[1].id == id:
             self._offer = self._seen[1]
             return
-        if reply.status != _OK:
-            self._wants_offer = reply.status == 0
+        if reply.status in LATER or reply.status >= 500:
+            self._fails(reply)
             return
+        if reply.status != _OK:
+            return  # it is gone, or is being cancelled: the next poll tells
         try:
             self._offer = ddi.parse_deployment(reply.body, id)
         except RepositoryRefusedError as error:
@@ -263,7 +281,7 @@ class Hawkbit:
             else:
                 self._complain(error.detail)  # whatever stands between us and the server may have said it
             return
-        self._seen = reply.tag, self._offer
+        self._seen = reply.tag if len(reply.tag) <= MAX_TAG_CHARACTERS else "", self._offer
 
     def _tell_attributes(self, *, wanted: bool) -> None:
         values = dict(self._attributes())
@@ -274,30 +292,6 @@ class Hawkbit:
     def _said_attributes(self, values: dict[str, str], reply: Reply) -> None:
         if reply.status == _OK:
             self._said = values
-
-    def _place(self, offer: ddi.Deployment) -> RemoteBundle | None:
-        """Where the bundle is; None where it is at no place that is fetched from, which is then said."""
-        settings = self._settings
-        usable = [url for url in offer.urls if not url_problem(url, allow_http=settings.allow_http)]
-        if not usable:
-            problem = url_problem(offer.urls[0], allow_http=settings.allow_http)
-            self._finish(self._working_on(offer.id), "failure", f"the link to the bundle {problem}")
-            return None
-        url = next((each for each in usable if self._is_own(each)), usable[0])
-        if self._is_own(url):
-            return RemoteBundle(
-                url=url,
-                size_bytes=offer.size_bytes,
-                authorization_file=settings.token_file,
-                authorization_scheme=self._scheme,
-                tls=settings.tls,
-            )
-        tls = None if settings.tls is None else TlsSettings(ca_file=settings.tls.ca_file)
-        return RemoteBundle(url=url, size_bytes=offer.size_bytes, tls=tls)
-
-    def _is_own(self, url: str) -> bool:
-        own, other = parse_endpoint(self._settings.url), parse_endpoint(url)
-        return (own.scheme, own.host.lower(), own.port) == (other.scheme, other.host.lower(), other.port)
 
     def _told(self, work: _Work, verdict: Verdict, words: str) -> None:
         self._out = ""
@@ -320,10 +314,14 @@ class Hawkbit:
                 self._note(work, "proceeding", words)
 
     def _finish(self, work: _Work, finished: ddi.Finished, words: str) -> None:
-        """The action ends without having become a candidate; one that was a candidate is withdrawn, and ends by the record."""
-        work.given_up = words
-        if work.id != self._in_hand:
-            self._close(Closing(work.id, (Part("deployment", "closed", finished, (words,)),)))
+        """The action ends, by what is found here and not by the record."""
+        work.given_up, work.finished = words, finished
+
+    def _close_given_up(self) -> None:
+        """Say so of the action that ended here. One that is a candidate is withdrawn first, and ends by the record."""
+        work = self._work
+        if work is not None and work.given_up and self._hand_is_fresh and work.id != self._in_hand:
+            self._close(Closing(work.id, (Part("deployment", "closed", work.finished, (work.given_up,)),)))
 
     def _confirm_unknown(self) -> None:
         """A cancellation of what was never begun, or came to nothing, is confirmed."""
@@ -333,6 +331,8 @@ class Hawkbit:
             self._cancels = ""
 
     def _close(self, closing: Closing) -> None:
+        if self._closings.knows(closing.id):
+            return
         self._closings.add(closing)
         if self._offer is not None and self._offer.id == closing.id:
             self._offer = None
@@ -359,8 +359,7 @@ class Hawkbit:
 
     def _fails(self, reply: Reply) -> None:
         self._pace.failed(reply.retry_after_s)
-        why = reply.problem or f"status {reply.status}{_WHY.get(reply.status, '')}"
-        self._failing = f"{self._settings.url}: {why}"
+        self._failing = reply.problem or f"{self._settings.url}: status {reply.status}{_WHY.get(reply.status, '')}"
         self._complain(self._failing)
 
     def _complain(self, text: str) -> None:

@@ -50,11 +50,9 @@ class FolderWatch:
         self.close()
         try:
             self._observer = _observing(folder, _Wakes(self._woken))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
             if not self._complained:
-                _log.warning(
-                    "%s: changes are not noticed at once (%s); it is looked through now and then", folder, error.strerror
-                )
+                _log.warning("%s: changes are not noticed at once (%s); it is looked through now and then", folder, error)
             self._complained = True
             return False
         self._watched = watched
@@ -86,7 +84,7 @@ class _Wakes(FileSystemEventHandler):
 
 
 def _observing(folder: Path, handler: FileSystemEventHandler) -> BaseObserver:
-    """An observer at work. Raises OSError, when its threads have ended again."""
+    """An observer at work. Raises OSError, RuntimeError, when its threads have ended again."""
     observer = Observer()
     try:
         observer.start()

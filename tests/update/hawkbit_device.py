@@ -41,6 +41,11 @@ def settle(source: Hawkbit) -> None:
         assert not errand.is_alive()
 
 
+def action_of(ticket: str) -> int:
+    """The number of the action that a ticket stands for."""
+    return int(ticket.partition(".")[0])
+
+
 class Device:
     """One that can be cut off at any step: what it has then is its record."""
 
@@ -141,7 +146,8 @@ class Device:
             self.apply(Fetched())
             lead.tell(Verdict.taken)
             return
-        held = Held(release=f"r-{lead.ticket}", counter=int(lead.ticket), manifest_sha256=f"{int(lead.ticket):064x}")
+        number = action_of(lead.ticket)
+        held = Held(release=f"r-{number}", counter=number, manifest_sha256=f"{number:064x}")
         refused = why_not(self.record, held)
         if self.verdicts or refused:
             running = self.record.active

@@ -7,6 +7,7 @@ import random
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from edge_agent.update.hawkbit import MAX_REFUSALS
 from edge_agent.update.jobs import RemoteBundle
 from edge_agent.update.machine import Cancelled, Soaked
 from edge_agent.update.places import opened
-from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate, settle
+from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate, action_of, settle
 from tests.update.hawkbit_stub import Action, Fault, Hawkbit, State, hawkbit
 
 STAGES = ("unseen", "looking", "fetching", "verified", "staged", "probing", "trial", "ended")
@@ -28,7 +29,7 @@ SLEEP = f"00:00:{int(POLL_S) - 1}"
 
 def as_recorded(device: Device, action: Action, *, cancel_was_wanted: bool) -> State:
     """How the server must see an action that is over."""
-    ended = [each for each in device.record.ended if each.ticket == str(action.id)]
+    ended = [each for each in device.record.ended if action_of(each.ticket) == action.id]
     if not ended:
         return "canceled"
     assert len(ended) == 1
@@ -64,7 +65,7 @@ def test_two_deployments_in_a_row_and_what_the_device_is(tmp_path: Path) -> None
         first, second = server.assign(), server.assign()
         device.steps()
         assert (first.state, second.state) == ("finished", "finished")
-        assert [lead.ticket for lead in device.leads] == ["1", "2"]
+        assert [action_of(lead.ticket) for lead in device.leads] == [1, 2]
         device.steps()
         assert server.attributes["edge-agent.release"] == "r-2"
         assert server.attributes["edge-agent.counter"] == "2"
@@ -198,6 +199,21 @@ def test_an_end_that_cannot_be_told_for_weeks_is_told_after_them(tmp_path: Path)
         device.clock.s += 7_200
         device.steps()
         assert action.state == "finished"
+
+
+def test_an_end_is_not_told_to_another_server(tmp_path: Path) -> None:
+    with hawkbit() as server, hawkbit() as other:
+        server.sleep = SLEEP
+        device = Device(server.url, tmp_path)
+        server.assign()
+        while device.record.active is None:
+            device.step()
+        device.settings = msgspec.structs.replace(device.settings, url=other.url)
+        device.start()
+        other.assign(window="unavailable")
+        device.steps()
+        assert device.told
+        assert other.actions[1].is_active
 
 
 def test_an_action_that_the_server_forgot_or_closed_needs_no_telling(tmp_path: Path) -> None:

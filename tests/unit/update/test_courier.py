@@ -89,3 +89,11 @@ def test_a_server_that_is_not_there_is_a_reply_too() -> None:
     port = free.getsockname()[1]
     free.close()
     assert "refused" in _reply(Courier(SystemClock()), f"http://127.0.0.1:{port}/").problem
+
+
+def test_a_system_without_threads_is_a_reply_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    assert "thread" in _reply(Courier(SystemClock()), "http://127.0.0.1:1/").problem

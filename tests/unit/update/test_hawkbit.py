@@ -32,10 +32,11 @@ def test_a_silent_server_holds_nobody_up(tmp_path: Path) -> None:
     with answering(keep_silent) as url:
         device = Device(url, tmp_path)
         device.clock.s += 1_000
+        ticket = f"1.{device.source._mark}"
         began_s = time.monotonic()
         for _ in range(100):
             assert device.source.withdrawn("") == ""
-            assert not device.source.ended(_ended("1"))
+            assert not device.source.ended(_ended(ticket))
             assert device.source.lead() is None
         device.source.close()
         assert time.monotonic() - began_s < 5.0  # the server is silent for longer
@@ -44,7 +45,7 @@ def test_a_silent_server_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_an_end_without_an_action_needs_no_telling(tmp_path: Path) -> None:
     device = Device("http://127.0.0.1:1", tmp_path)
-    for ticket in ("", "x", "7/../8"):
+    for ticket in ("", "x", "7/../8", "7", "7.", "7.00000000", f"x.{device.source._mark}"):
         assert device.source.ended(_ended(ticket))
 
 
