@@ -189,18 +189,6 @@ def test_a_beginning_may_be_killed_before_any_of_its_changes(begun: Operator, tm
                 assert not (operator.repository / "metadata/timestamp.json").exists()
         assert run(operator) == 0, f"killed before change {number}, it does not finish"
         assert Device(folder / "device", root.read_bytes()).release(operator.repository) is None
-        assert (
-            publish.main(
-                [
-                    str(operator.repository),
-                    str(operator.folder / "release-1"),
-                    "--group",
-                    "canary",
-                    *operator.with_keys("canary", *ONLINE),
-                ]
-            )
-            == 0
-        )
         shutil.rmtree(folder)
 
 
