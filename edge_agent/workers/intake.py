@@ -89,7 +89,7 @@ class Intake:
         """The child at work was ended: its lead comes to nothing."""
         lead, self._lead = self._lead, None
         if lead is not None:
-            lead.tell(Verdict.unwanted, why)
+            lead.tell(Verdict.failed, why)
 
     def step(self) -> bool:
         """Follow the next lead, if there is one. Raises StorageError."""
