@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from edge_ota import build, bundle
 
 from edge_agent.clock import SystemClock
-from edge_agent.device_key import open_keys
+from edge_agent.device_key import make_device_key, open_keys
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ReleaseError
 from edge_agent.probe import trial
@@ -181,3 +183,22 @@ def test_what_does_not_change_is_not_fetched_again(gateway: Gateway, fleet: Flee
     assert fleet.publish_sealed(2) == 0
     _, manifest = gateway.look()
     assert [path for path, _ in gateway.store.missing(manifest)] == ["lexicon.txt"]
+
+
+def test_the_command_takes_it_up_to_its_trial_or_says_why_it_cannot(fleet: Fleet, tmp_path: Path) -> None:
+    """All of the agent's own processes: look, fetch, install and probe."""
+    make_device_key(fleet.device("c"))
+    for device, said in (("c", "is not among the 2 that the group key"), ("a", "on trial: trial-1")):
+        state = tmp_path / f"state-{device}"
+        state.mkdir()
+        config = tmp_path / f"{device}.yaml"
+        config.write_text(
+            f"state_dir: {state}\nruntime_dir: {state}\nupdate:\n  group: canary\n  key_file: {fleet.device(device)}\n"
+            f"  root_file: {fleet.repository}/metadata/1.root.json\n  repository:\n    url: file://{fleet.repository}\n"
+        )
+        command = [sys.executable, "-m", "edge_agent", "update", "check", "--config", str(config)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        assert said in told.stdout + told.stderr
+        assert in_the_clear(state, fleet.folder / "release-1") == []
+        fetched = list((state / "update/blobs").iterdir())
+        assert bool(fetched) == (device == "a"), "nothing is fetched that cannot be read"
