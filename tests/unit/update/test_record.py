@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,22 @@ def test_two_agents_at_once_are_told_apart(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="create the folder"), RecordFile(tmp_path / "none").locked():
         pass
+
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "formats" / "update-state.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_the_vector_of_the_document_is_a_record(tmp_path: Path, name: str) -> None:
+    vector = re.findall(r"```text\n(.*?)\n```", DOCUMENT, re.DOTALL)[-1]
+    (tmp_path / name).write_text(vector, encoding="utf-8")
+    assert RecordFile(tmp_path).load() == Record(
+        generation=3, active=Held(release="pump-7", counter=7, manifest_sha256="7" * 64), committed_counter=7
+    )
+
+
+def test_the_document_names_every_member() -> None:
+    members = re.findall(
+        r"`([a-z_]+)`", " ".join(re.findall(r"^\| (`[^|]*) \| ", DOCUMENT.split("## The record")[1], re.MULTILINE))
+    )
+    assert set(members) == set(Record.__struct_fields__)
