@@ -43,6 +43,7 @@ _JSON_BEGINS = tuple(b"%c" % each for each in b'{["-0123456789tfn')
 _WINDOW_BYTES = 1 << 20
 _OVERLAP_BYTES = 1 << 10
 _MAX_LINE_BYTES = 1 << 16
+_MAX_ARGUMENT_BYTES = 4 << 20
 _NAME = rb"[A-Za-z_][A-Za-z0-9_.]{0,127}"
 _OPENS = re.compile(rb"\x80[\x02-\x05]")
 _IMPORTS = re.compile(rb"(?=[ci]" + _NAME + rb"\n" + _NAME + rb"\n)")
@@ -205,8 +206,8 @@ class _Bounded:
         self._size_bytes = size_bytes
 
     def read(self, size: int) -> bytes:
-        """Exactly `size` bytes. Raises EOFError."""
-        if size > self._size_bytes - self._file.tell():
+        """Exactly `size` bytes. Raises EOFError, also for more than is held here."""
+        if size > min(_MAX_ARGUMENT_BYTES, self._size_bytes - self._file.tell()):
             raise EOFError
         return self._file.read(size)
 
