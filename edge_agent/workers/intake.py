@@ -30,7 +30,7 @@ from edge_agent.release.manifest import Manifest, parse_manifest, refuse
 from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor
-from edge_agent.update.jobs import Fetched, FetchJob, Looked, LookJob, Problem
+from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem
 from edge_agent.update.machine import Broke, Candidate, Event, Found, Held, why_not
 from edge_agent.update.machine import Fetched as AllFetched
 from edge_agent.workers.keeper import Keeper
@@ -180,7 +180,8 @@ class Intake:
         return ""
 
     def _fetch(self, lead: Lead, held: Held, manifest: Manifest) -> None:
-        allowed = self._settings.bytes_per_day
+        # What comes from a stick costs no line.
+        allowed = 0 if isinstance(lead.place, Bundle) else self._settings.bytes_per_day
         left = allowed - self._keeper.today()[1] if allowed else NO_LIMIT
         if left <= 0 and self._keeper.store.missing_bytes(manifest):
             self._broke(lead, Problem(kind="budget", reason="bytes", detail=f"the {allowed} bytes of today are used up"))
@@ -195,20 +196,20 @@ class Intake:
         )
         silent_s = 2 * self._settings.chunk_timeout_s + SPARE_S
         limits = ChildLimits(timeout_s=FETCH_S, silent_s=silent_s, max_rss_bytes=MAX_RSS_BYTES)
-        self._start(FETCH, job, limits, lambda child: self._fetched(lead, child))
+        missing_bytes = self._keeper.store.missing_bytes(manifest)
+        self._start(FETCH, job, limits, lambda child: self._fetched(lead, child, manifest, missing_bytes))
 
-    def _fetched(self, lead: Lead, child: Child) -> None:
+    def _fetched(self, lead: Lead, child: Child, manifest: Manifest, missing_bytes: int) -> None:
         try:
             fetched = child.result(Fetched)
         except ChildFailedError as error:
-            progress = child.progress()
-            fetched = Fetched(
-                fetched_bytes=0 if progress is None else progress.done_bytes,
-                complete=False,
-                problem=Problem(kind="link", reason=error.reason, detail=error.detail),
-            )
+            # It cannot tell any more what it received; what stands there now and did not before is the least.
+            came = max(0, missing_bytes - self._keeper.store.missing_bytes(manifest))
+            problem = Problem(kind="link", reason=error.reason, detail=error.detail)
+            fetched = Fetched(fetched_bytes=came, complete=False, problem=problem)
         with self._told(lead):
-            self._keeper.spent(fetched.fetched_bytes)
+            if not isinstance(lead.place, Bundle):
+                self._keeper.spent(fetched.fetched_bytes)
             if fetched.complete:
                 self._apply(AllFetched())
                 self._end(lead, Verdict.taken)

@@ -62,6 +62,9 @@ INSTALL = "edge_agent.update.install"
 PROBE = "edge_agent.probe"
 INSTALL_LIMITS = ChildLimits(timeout_s=7_200.0, silent_s=7_200.0, max_rss_bytes=1 << 30)
 PROBE_S = 1_800.0
+PROBE_SILENT_S = 120.0
+"""Longest that a probe says nothing while it loads; it says a line for each sentence."""
+PROBING = "update probe"
 PROBE_SPARE_BYTES = 256 << 20
 """What a probe takes besides the release: the interpreter and its libraries."""
 RETRY_S = 60.0
@@ -270,11 +273,13 @@ class UpdateWorker:
             return True
         key_file, decrypt_folder = self._settings.key_file, self._settings.decrypt_folder
         job = ProbeJob(folder=str(folder), key_file=key_file, decrypt_folder=decrypt_folder)
-        bounds = ChildLimits(timeout_s=PROBE_S, silent_s=PROBE_S, max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES)
+        silent_s = PROBE_SILENT_S + 4 * limits.max_sentence_s
+        bounds = ChildLimits(timeout_s=PROBE_S, silent_s=silent_s, max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES)
         self._start(PROBE, job, bounds, self._probed)
         return True
 
     def _probed(self, child: Child) -> None:
+        self._metrics.conditions.clear(PROBING)
         try:
             problem = child.result(Probed).problem
         except ChildFailedError as error:
@@ -282,6 +287,10 @@ class UpdateWorker:
             return
         if problem is None:
             self._apply(Passed())
+        elif problem.kind == "storage":  # this device's key or disk is at fault: the release waits, on the tries that it has
+            _log.warning("the probe could not be made: %s", problem.detail)
+            self._metrics.conditions.set(PROBING, problem.detail)
+            self._not_before_s = self._clock.monotonic_s() + RETRY_S
         else:
             self._apply(Failed(f"its probe found: {problem.reason}: {problem.detail}"))
 

@@ -1,0 +1,221 @@
+"""The intake: leads are followed within the day's budgets, each source is told what came of it, and the floor is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from edge_agent.config.settings import UpdateSettings
+from edge_agent.errors import ChildFailedError, StorageError
+from edge_agent.metrics import Metrics
+from edge_agent.release.manifest import Manifest, encode_manifest, parse_manifest
+from edge_agent.update import Lead, Verdict
+from edge_agent.update.child import Child, ChildLimits
+from edge_agent.update.floor import Floor, RoleFloor
+from edge_agent.update.jobs import Fetched, FetchJob, Looked, LookJob, Problem, Repository
+from edge_agent.workers.intake import FETCH, LOOK, Intake
+from edge_agent.workers.keeper import Keeper
+from tests.unit.workers.parts import StepClock
+from tests.update.releases import read
+
+FACTORY_MANIFEST = parse_manifest(read("manifest.json"), "factory")
+
+
+class Ended:
+    """A child that ended with this."""
+
+    def __init__(self, result: Struct | Exception) -> None:
+        self.found = result
+
+    def result(self, kind: type[Any]) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        assert isinstance(self.found, kind)
+        return self.found
+
+    def progress(self) -> None:
+        return None
+
+
+class Bench:
+    """An intake whose children are answered by the test."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.clock = StepClock()
+        self.keeper = Keeper.open(folder, self.clock)
+        self.told: list[tuple[Verdict, str]] = []
+        self.started: list[tuple[str, Struct]] = []
+        self.then: Callable[[Child], None] | None = None
+        self.metrics = Metrics()
+        self.intake = Intake(
+            keeper=self.keeper,
+            sources=(),
+            settings=UpdateSettings(group="fleet", root_file="/r", **settings),
+            apply=self.keeper.apply,
+            start=self._start,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    def _start(self, module: str, job: Struct, limits: ChildLimits, then: Callable[[Child], None]) -> None:
+        self.started.append((module, job))
+        self.then = then
+
+    def offer(self) -> bool:
+        def tell(verdict: Verdict, words: str = "") -> None:
+            self.told.append((verdict, words))
+
+        self.intake.ask(Lead(source="repository", place=Repository(url="https://r.example"), tell=tell))
+        return self.intake.step()
+
+    def ends(self, result: Struct | Exception) -> None:
+        then, self.then = self.then, None
+        assert then is not None
+        then(cast("Child", Ended(result)))
+
+    def stage(self) -> str:
+        return self.keeper.record.stage
+
+    def looked(self, manifest: Manifest) -> None:
+        self.offer()
+        self.ends(Looked(floor=Floor(), time_s=1.0, manifest=encode_manifest(manifest)))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.keeper.close()
+
+
+def release(counter: int, **changes: Any) -> Manifest:
+    return replace(FACTORY_MANIFEST, id=f"fleet-{counter}", counter=counter, **changes)
+
+
+def test_nothing_is_done_without_a_lead(bench: Bench) -> None:
+    assert not bench.intake.step()
+    assert bench.started == []
+
+
+def test_what_is_wanted_is_fetched_from_where_it_was_seen(bench: Bench) -> None:
+    bench.looked(release(1))
+    assert [module for module, _ in bench.started] == [LOOK, FETCH]
+    look, fetch = (job for _, job in bench.started)
+    assert isinstance(look, LookJob)
+    assert isinstance(fetch, FetchJob)
+    assert fetch.place == look.place
+    assert bench.stage() == "fetching"
+    bench.ends(Fetched(fetched_bytes=77, complete=True))
+    assert bench.stage() == "verified"
+    assert bench.keeper.today() == (1, 77)
+    assert bench.told == [(Verdict.taken, "")]
+
+
+def test_what_was_half_fetched_goes_on_from_any_place_that_has_the_same(bench: Bench) -> None:
+    bench.looked(release(1))
+    bench.ends(Fetched(fetched_bytes=5, complete=False, problem=Problem(kind="link", reason="timeout")))
+    candidate = bench.keeper.record.candidate
+    assert candidate is not None
+    assert (candidate.attempts, bench.told) == (1, [(Verdict.failed, "timeout")])
+    bench.looked(release(1))
+    bench.ends(ChildFailedError("killed", "it was the power"))
+    assert bench.told[-1][0] is Verdict.failed
+    bench.looked(release(1))
+    bench.ends(Fetched(fetched_bytes=5, complete=True))
+    assert bench.keeper.record.stage == "verified"
+
+
+def test_a_newer_release_takes_the_place_of_one_half_fetched(bench: Bench) -> None:
+    bench.looked(release(1))
+    bench.ends(Fetched(fetched_bytes=5, complete=False))
+    bench.looked(release(2))
+    assert bench.keeper.record.candidate is not None
+    assert bench.keeper.record.candidate.held.counter == 2
+    bench.ends(Fetched(fetched_bytes=5, complete=False))
+    bench.looked(release(1))
+    assert bench.told[-1][0] is Verdict.unwanted
+    assert bench.keeper.record.candidate.held.counter == 2
+
+
+def test_what_this_agent_cannot_run_is_not_wanted_and_has_not_failed(bench: Bench) -> None:
+    bench.looked(release(1, minimum_agent="99.0.0"))
+    assert bench.told[-1][0] is Verdict.unwanted
+    assert "99.0.0" in bench.keeper.record.looked
+    assert bench.keeper.record.refused_counter == -1
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "condition"),
+    [
+        ("link", Verdict.failed, False),
+        ("budget", Verdict.failed, False),
+        ("storage", Verdict.failed, True),
+        ("trust-lost", Verdict.failed, True),
+        ("refused", Verdict.refused, True),
+        ("release", Verdict.refused, True),
+    ],
+)
+def test_a_problem_of_a_look_is_told_and_its_floor_is_kept(bench: Bench, kind: Any, verdict: Verdict, condition: bool) -> None:
+    bench.offer()
+    floor = Floor(roles={"root": RoleFloor(version=9)})
+    bench.ends(Looked(floor=floor, time_s=1.0, problem=Problem(kind=kind, reason="so", detail="it is")))
+    assert bench.told == [(verdict, "so: it is")]
+    assert bench.keeper.record.floor == floor
+    assert bool(bench.metrics.conditions.current()) is condition
+    bench.offer()
+    bench.ends(Looked(floor=Floor(), time_s=1.0))
+    assert bench.metrics.conditions.current() == ()
+    assert bench.told[-1][0] is Verdict.nothing
+
+
+def test_a_child_that_dies_or_talks_nonsense_is_a_failed_look(bench: Bench) -> None:
+    bench.offer()
+    bench.ends(ChildFailedError("nonsense", "said something else"))
+    assert bench.told[-1] == (Verdict.failed, "nonsense: said something else")
+    assert bench.keeper.record.stage == "idle"
+
+
+def test_a_manifest_that_is_none_is_refused(bench: Bench) -> None:
+    bench.offer()
+    bench.ends(Looked(floor=Floor(), time_s=1.0, manifest=b"{}"))
+    assert bench.told[-1][0] is Verdict.refused
+
+
+def test_looks_and_bytes_are_bounded_by_the_day(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, looks_per_day=2, bytes_per_day=1_000)
+    bench.looked(release(1))
+    bench.ends(Fetched(fetched_bytes=1_000, complete=False, problem=Problem(kind="budget", reason="bytes")))
+    bench.looked(release(1))
+    assert bench.then is None
+    assert "used up" in bench.told[-1][1]
+    bench.offer()
+    assert bench.then is None
+    assert "2 looks today" in bench.told[-1][1]
+    bench.clock.s += 86_400
+    bench.looked(release(1))
+    job = bench.started[-1][1]
+    assert isinstance(job, FetchJob)
+    assert job.max_bytes == 1_000
+
+
+def test_a_source_is_told_also_where_the_disk_refuses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    bench.offer()
+    monkeypatch.setattr(bench.keeper, "saw", full)
+    with pytest.raises(StorageError):
+        bench.ends(Looked(floor=Floor(), time_s=1.0))
+    assert bench.told == [(Verdict.failed, "the disk is full")]
+
+
+def test_a_lead_whose_child_was_ended_is_told(bench: Bench) -> None:
+    bench.looked(release(1))
+    bench.intake.abandon("given up")
+    bench.intake.abandon("twice")
+    assert bench.told == [(Verdict.failed, "given up")]
