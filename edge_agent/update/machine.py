@@ -366,10 +366,11 @@ def _leaves(record: Record, left: Held, reason: str, now_s: float, *, taken_agai
 
 
 def _with(record: Record, ended: Ended) -> tuple[Ended, ...]:
-    """The last ones with `ended`; what was not told yet goes last."""
+    """The last ones with `ended`; what was not told yet goes last, and before it what its source does not know."""
     kept = [*record.ended, ended]
     while len(kept) > MAX_OUTCOMES:
-        kept.remove(next((each for each in kept[:-1] if each.told), kept[0]))
+        done = (each for each in kept[:-1] if each.told and (each.reported or not each.source))
+        kept.remove(next(done, None) or next((each for each in kept[:-1] if each.told), kept[0]))
     return tuple(kept)
 
 
