@@ -331,6 +331,17 @@ def after_a_cut(recorder: Recorder, model: Model = "any subset") -> list[State]:
     return list(found.values())
 
 
+def one_cut(recorder: Recorder, model: Model, draw: random.Random) -> State:
+    """What one cut at a point that is drawn may leave."""
+    tree, reported = _Tree(recorder.before), None
+    for step in recorder.log[: draw.randrange(len(recorder.log) + 1)]:
+        if isinstance(step, Mark):
+            reported = step.value
+        else:
+            tree.do(step, model)
+    return State(draw.choice(list(tree.states(model, draw))), reported)
+
+
 def read(folder: Path) -> Disk:
     """What is in a folder now."""
     disk: Disk = {}

@@ -8,6 +8,7 @@ still done; and the device, started again, gets to where it was going and keeps 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from edge_agent.update.machine import Record, needed
 from edge_agent.update.store import Store
-from tests.update.crash_states import MODELS, Mark, Model, Recorder, State, after_a_cut, read, write
+from tests.update.crash_states import MODELS, SEED, Mark, Model, Recorder, State, after_a_cut, one_cut, read, write
 from tests.update.small_device import SmallDevice
 from tests.update.small_releases import MODEL, SmallRelease, adapted, release
 
@@ -104,6 +105,26 @@ def test_cuts_while_a_release_is_taken(memory: Path, model: Model, before: list[
         assert device(after).store.verify(offered.sha256) == []
         check_clean(after)
         shutil.rmtree(after)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_hundred_cuts_in_a_row_end_in_a_good_release(memory: Path, model: Model) -> None:
+    draw = random.Random(SEED)
+    folder = with_first(memory)
+    newest = SECOND
+    for number in range(100):
+        recorder = Recorder(folder)
+        with recorder.recording():
+            device(folder, recorder.report).take(newest)
+        shutil.rmtree(folder)
+        folder = memory / str(number)
+        record = check(folder, one_cut(recorder, model, draw))
+        if record.active == newest.held:
+            newest = release(newest.manifest.counter + 1)
+    assert newest.manifest.counter > 10
+    assert device(folder).take(newest).active == newest.held
+    assert device(folder).store.verify(newest.sha256) == []
+    check_clean(folder)
 
 
 @pytest.mark.parametrize("model", MODELS)
