@@ -9,7 +9,7 @@ begins to its STOP (`pickletools`, which runs nothing).
 * At the first byte: it is one if it opens as protocol 2 or later does; or if it runs to a legal STOP that is the file's end, or
   that comes earlier and something was imported and called on the way.
 * Further in (a header or rubbish in front): it is one if it opens as protocol 2 or later does and imports something or runs to a
-  legal STOP in a frame or at the file's end; or if it imports something, calls it and runs to a legal STOP.
+  legal STOP at the end of a frame or of the file; or if it imports something, calls it and runs to a legal STOP.
 What merely holds data, of protocol 0 or 1, behind something else, is not told from text; it could not run anything.
 
 Rules: reads only, in parts; what is in JSON, whole, is JSON.
@@ -106,6 +106,7 @@ class _Walk:
     imports: bool = False
     calls: bool = False
     framed: bool = False
+    """Whether its last frame ended with it."""
 
 
 def _is_inner(file: BinaryIO, start: int, size_bytes: int) -> bool:
@@ -141,12 +142,12 @@ def _walk(file: BinaryIO, start: int, size_bytes: int, max_imports: float = math
     reader = _Bounded(file, size_bytes)
     stack: list[object] = []
     memo: dict[object, object] = {}
-    imports, calls, framed = 0, False, False
+    imports, calls, frame_end = 0, False, 0
     try:
         for opcode, argument, _ in pickletools.genops(reader):  # type: ignore[arg-type]  # it reads as a file does
             if opcode.name == "STOP":
                 legal = bool(stack) and stack[-1] is not pickletools.markobject
-                return _Walk(file.tell() if legal else 0, imports > 0, calls, framed)
+                return _Walk(file.tell() if legal else 0, imports > 0, calls, frame_end == file.tell())
             if opcode.name in ("GLOBAL", "INST") and not _is_name(argument):
                 break
             if opcode.name == "STACK_GLOBAL" and not _are_names(stack[-2:]):
@@ -154,12 +155,13 @@ def _walk(file: BinaryIO, start: int, size_bytes: int, max_imports: float = math
             _apply(opcode, argument, stack, memo)
             imports += opcode.name in _IMPORTING
             calls = calls or opcode.name in _CALLING
-            framed = framed or opcode.name == "FRAME"
+            if opcode.name == "FRAME" and isinstance(argument, int):
+                frame_end = file.tell() + argument
             if imports > max_imports and not calls:
                 break
     except _ERRORS:
         pass
-    return _Walk(0, imports > 0, calls, framed)
+    return _Walk(0, imports > 0, calls)
 
 
 def _apply(opcode: pickletools.OpcodeInfo, argument: object, stack: list[object], memo: dict[object, object]) -> None:
