@@ -19,8 +19,8 @@ FORMAT = "edge-agent-release/1"
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-RelativePath = Annotated[str, Meta(pattern=r"^(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=200)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+RelativePath = Annotated[str, Meta(pattern=r"^(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\Z", max_length=200)]
 
 REQUIRED: tuple[str, ...] = (
     "writer/model.bin",
@@ -91,9 +91,9 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """A manifest as it is parsed."""
 
     format: str
-    id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9.-]{0,62}$")]
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}\Z")]
     counter: Annotated[int, Meta(ge=0)]
-    minimum_agent: Annotated[str, Meta(pattern=r"^\d+\.\d+\.\d+$")]
+    minimum_agent: Annotated[str, Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
     components: dict[RelativePath, Component]
     checks: Checks
     limits: Limits

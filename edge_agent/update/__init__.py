@@ -62,6 +62,10 @@ class Source(Protocol):
     def name(self) -> str:
         """As it stands in the record."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes from here until a person changes something, in words; empty while none needs to. Any thread."""
+
     def lead(self) -> Lead | None:
         """Where to look now; None for nowhere yet. None too while a lead was given and not told about."""
 

@@ -115,6 +115,7 @@ class Hawkbit:
         self._cancels = ""
         """The action that the server wants to be cancelled."""
         self._said: dict[str, str] | None = None
+        self.trouble = ""
         self._failing = ""
         """Why the last poll failed, in words; empty where it did not."""
         self._complaints: set[str] = set()
@@ -231,7 +232,7 @@ class Hawkbit:
             self._fails(Reply(problem=error.detail))
             return
         self._complaints.discard(self._failing)
-        self._failing = ""
+        self._failing = self.trouble = ""
         asked_s = root.sleep_s if root.sleep_s is not None else POLL_S
         self._pace.every_s = min(max(asked_s, self._settings.poll_min_s), MAX_POLL_S)
         self._pace.answered()
@@ -360,6 +361,8 @@ class Hawkbit:
     def _fails(self, reply: Reply) -> None:
         self._pace.failed(reply.retry_after_s)
         self._failing = reply.problem or f"{self._settings.url}: status {reply.status}{_WHY.get(reply.status, '')}"
+        if reply.status in _FOR_PEOPLE:
+            self.trouble = self._failing
         self._complain(self._failing)
 
     def _complain(self, text: str) -> None:
@@ -377,3 +380,5 @@ _WHY: Mapping[int, str] = {
     404: ": it knows no such tenant or device; see `update.hawkbit.tenant` and `controller_id`",
     429: ": it is asked too often; see `update.hawkbit.poll_min_s`",
 }
+_FOR_PEOPLE = frozenset({401, 403, 404})
+"""What does not pass by waiting."""

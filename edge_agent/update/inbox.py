@@ -76,6 +76,8 @@ class Inbox:
     """See `update.Source`. `owned`: the folder is the agent's own, which makes it and puts aside what is done with."""
 
     name = NAME
+    trouble = ""
+    """See `Source.trouble`: what stands in the way here passes."""
 
     def __init__(self, folder: Path, clock: Clock, rng: Uniform, *, owned: bool) -> None:
         self._folder = folder

@@ -21,6 +21,8 @@ class PolledRepository:
     """See `update.Source`."""
 
     name = NAME
+    trouble = ""
+    """See `Source.trouble`: what stands in the way here passes."""
 
     def __init__(self, settings: RepositorySettings, clock: Clock, rng: Uniform) -> None:
         """`settings.url` is given."""

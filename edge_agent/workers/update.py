@@ -362,6 +362,14 @@ class UpdateWorker:
             if why := source.withdrawn(ticket):
                 self._cancel(why)
 
+    def _see_trouble(self) -> None:
+        for source in self._sources:
+            condition = f"update source {source.name}"
+            if source.trouble:
+                self._metrics.conditions.set(condition, source.trouble)
+            else:
+                self._metrics.conditions.clear(condition)
+
     def _cancel(self, why: str) -> bool:
         """Give the candidate up, whatever its stage; False where there is none."""
         tried = self._keeper.record.stage == "trial"
@@ -386,6 +394,7 @@ class UpdateWorker:
             return
         self._orders_s = now_s
         self._see_withdrawals()
+        self._see_trouble()
         for name, order in self._orders.waiting():
             _log.info("ordered: %s", self._carry_out(order))
             self._orders.done(name)

@@ -338,12 +338,14 @@ def test_a_wrong_token_is_said_once_and_asked_about_less_and_less(tmp_path: Path
         for _ in range(int(24 * 3_600 / STEP_S)):
             device.step()
         assert caplog.text.count("it does not know the token") == 1
+        assert "it does not know the token" in device.source.trouble
         assert "wrong" not in caplog.text
         assert len(server.asked) < 40
         (tmp_path / "token").write_text("secret")
         device.clock.s += 4_000
         device.steps()
         assert server.actions[1].state == "finished"
+        assert device.source.trouble == ""
 
 
 def test_a_server_that_is_busy_is_left_alone_as_long_as_it_asks(tmp_path: Path) -> None:

@@ -135,3 +135,21 @@ def test_an_agent_refuses_what_it_cannot_run() -> None:
 
 def test_a_certificate_is_no_reason_to_refuse() -> None:
     assert refuse(replace(manifest(), certificate="certificate.json"), "0.1.0", 1) is None
+
+
+@pytest.mark.parametrize("change", [{"id": "factory-1\n"}, {"minimum_agent": "0.1.0\n"}])
+def test_a_text_that_ends_in_a_line_is_none(change: dict[str, str]) -> None:
+    document = json.loads(encode_manifest(manifest()))
+    with pytest.raises(ReleaseError):
+        parse_manifest(json.dumps({**document, **change}).encode(), "m")
+
+
+def test_a_path_or_digest_that_ends_in_a_line_is_none() -> None:
+    document = json.loads(encode_manifest(manifest()))
+    document["components"]["more.txt\n"] = {"sha256": "a" * 64, "size_bytes": 1}
+    with pytest.raises(ReleaseError):
+        parse_manifest(json.dumps(document).encode(), "m")
+    del document["components"]["more.txt\n"]
+    document["components"]["more.txt"] = {"sha256": "a" * 64 + "\n", "size_bytes": 1}
+    with pytest.raises(ReleaseError):
+        parse_manifest(json.dumps(document).encode(), "m")
