@@ -11,19 +11,12 @@ import logging
 import threading
 from pathlib import Path
 
-from watchdog.events import (
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-_CHANGES: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileClosedEvent, DirMovedEvent]
+_CHANGES = frozenset({"created", "modified", "moved", "closed"})
+"""Kinds of events that wake, by the library's names; it tells of readers, too, from version 5 on."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,14 +66,15 @@ class FolderWatch:
 
 
 class _Wakes(FileSystemEventHandler):
-    """Sets the flag at every change."""
+    """Sets the flag at every change. That a folder was modified is told besides what happened in it."""
 
     def __init__(self, woken: threading.Event) -> None:
         self._woken = woken
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """See `FileSystemEventHandler`."""
-        self._woken.set()
+        if event.event_type in _CHANGES and (not event.is_directory or event.event_type == "moved"):
+            self._woken.set()
 
 
 def _observing(folder: Path, handler: FileSystemEventHandler) -> BaseObserver:
@@ -89,7 +83,7 @@ def _observing(folder: Path, handler: FileSystemEventHandler) -> BaseObserver:
     try:
         observer.start()
         # It does not follow a link at the end of a path.
-        observer.schedule(handler, str(folder.resolve()), recursive=False, event_filter=_CHANGES)
+        observer.schedule(handler, str(folder.resolve()), recursive=False)
     except BaseException:
         _stop(observer)
         raise

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import FileSystemEvent
 from watchdog.observers.api import BaseObserver
 
 from edge_agent.update import watch
@@ -36,12 +36,14 @@ def test_a_file_that_comes_or_grows_wakes(tmp_path: Path) -> None:
 def test_reading_does_not_wake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[str] = []
 
-    class Notes(FileSystemEventHandler):
-        def __init__(self, woken: threading.Event) -> None:
-            """Notes what would wake."""
+    class Notes(watch._Wakes):
+        """Notes what wakes."""
 
         def on_any_event(self, event: FileSystemEvent) -> None:
-            paths.append(os.fsdecode(event.src_path))
+            self._woken.clear()
+            super().on_any_event(event)
+            if self._woken.is_set():
+                paths.append(os.fsdecode(event.src_path))
 
     (tmp_path / "a.tar").write_bytes(b"1")
     monkeypatch.setattr(watch, "_Wakes", Notes)
