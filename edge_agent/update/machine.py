@@ -10,7 +10,8 @@ Rules:
 * Pure: `after(record, event)` gives the next record, which is saved before anything is done about it. An event that does not
   fit the stage changes nothing: it is late, and not an error.
 * What is active changes in three places only: a trial that soaked, a rollback that was ordered, a release found rotten.
-* A try is counted before it is made, so that one which takes the device down with it is counted too.
+* A try is counted before it is made, so that one which takes the device down with it is counted too. One that was ended in order
+  is given back: a release is not blamed for restarts.
 * A counter that failed, and any below it, is not taken again before a higher one comes or a person says so.
 """
 
@@ -134,6 +135,10 @@ class Passed(Struct, frozen=True):
     """The probe found nothing wrong."""
 
 
+class Spared(Struct, frozen=True):
+    """A try that was counted says nothing of the release: the agent was stopped in order, or this device could not make it."""
+
+
 class Failed(Struct, frozen=True):
     """The release is at fault: it cannot be installed, failed the probe, or misbehaved in its trial."""
 
@@ -184,6 +189,7 @@ Event: TypeAlias = (
     | Installed
     | Begins
     | Passed
+    | Spared
     | Failed
     | Soaked
     | Cancelled
@@ -271,6 +277,10 @@ def _begins_trial(record: Record, event: Begins, now_s: float) -> Record:
     if record.tries_left <= 0:
         return _ends(record, "rolled-back", f"the agent went down {MAX_TRIES} times with it", now_s)
     return replace(record, tries_left=record.tries_left - 1)
+
+
+def _spared(record: Record, event: Spared, now_s: float) -> Record:
+    return replace(record, tries_left=min(MAX_TRIES, record.tries_left + 1))
 
 
 def _failed(record: Record, event: Failed, now_s: float) -> Record:
@@ -396,9 +406,11 @@ _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
     ("staged", Cancelled): _cancelled,
     ("probing", Begins): _begins_probe,
     ("probing", Passed): _passed,
+    ("probing", Spared): _spared,
     ("probing", Failed): _failed,
     ("probing", Cancelled): _cancelled,
     ("trial", Begins): _begins_trial,
+    ("trial", Spared): _spared,
     ("trial", Soaked): _soaked,
     ("trial", Failed): _failed,
     ("trial", Cancelled): _cancelled,

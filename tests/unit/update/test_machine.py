@@ -30,6 +30,7 @@ from edge_agent.update.machine import (
     RollBack,
     Rotten,
     Soaked,
+    Spared,
     Told,
     after,
     needed,
@@ -108,6 +109,17 @@ def test_tries_are_counted_before_they_are_made() -> None:
     assert speaks(run(trial, Begins())) == held(1)
 
 
+def test_a_try_that_was_ended_in_order_is_given_back_and_never_more_than_there_were() -> None:
+    probing = run(Record(), found(2), Fetched(), Installed(), Begins())
+    assert run(probing, Spared()).tries_left == MAX_TRIES
+    assert run(probing, Spared(), Spared()).tries_left == MAX_TRIES
+    trial = run(probing, Passed())
+    for _ in range(5 * MAX_TRIES):
+        trial = run(trial, Begins(), Spared())
+    assert (trial.stage, trial.tries_left) == ("trial", MAX_TRIES)
+    assert run(Record(), Spared()) == Record()
+
+
 def test_a_newer_release_takes_the_place_of_one_that_is_fetched_and_an_older_does_not() -> None:
     record = run(Record(), found(2), Broke("no network"), found(3))
     assert record.candidate is not None
@@ -164,6 +176,7 @@ PLAIN: tuple[Event, ...] = (
     Installed(),
     Begins(),
     Passed(),
+    Spared(),
     Failed("x"),
     Soaked(),
     Cancelled("x"),
@@ -204,6 +217,7 @@ def test_no_sequence_of_events_breaks_the_laws(events: list[Event]) -> None:
         assert len(kept) <= MAX_OUTCOMES
         if len(before.ended) < MAX_OUTCOMES:
             assert [e.result for e in record.ended][: len(before.ended)] == [e.result for e in before.ended]
-        # Tries only grow when a stage is entered.
+        # Tries only grow when a stage is entered, or by one that was spared.
+        assert 0 <= record.tries_left <= MAX_TRIES
         if record.stage == before.stage and record.candidate == before.candidate:
-            assert record.tries_left <= before.tries_left
+            assert record.tries_left <= before.tries_left + isinstance(event, Spared)
