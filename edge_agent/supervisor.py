@@ -37,7 +37,7 @@ from edge_agent.update.sources import Needs as SourceNeeds
 from edge_agent.update.sources import open_sources
 from edge_agent.values import Message
 from edge_agent.workers.active import ReleaseSlot
-from edge_agent.workers.choice import begin, open_factory
+from edge_agent.workers.choice import begin, open_beside
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import ExplainWorker
@@ -244,7 +244,7 @@ class Agent:
         except StorageError as error:
             metrics.conditions.set("updates", f"{error}; releases are neither taken nor exchanged until the next start")
             _log.error("no updates until the next start: %s", error)
-            self._slot.want(wish(open_factory(opens, factory, metrics)))
+            self._slot.want(wish(open_beside(Path(settings.state_dir), opens, factory, metrics)))
             return None
         if keeper.lost:
             metrics.conditions.set("updates", keeper.lost)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
-from edge_agent.errors import StorageError
+from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.metrics import Metrics
 from edge_agent.update.machine import (
     MAX_TRIES,
@@ -25,7 +25,7 @@ from edge_agent.update.machine import (
     Soaked,
     why_not,
 )
-from edge_agent.workers.choice import begin, open_factory, open_speaking
+from edge_agent.workers.choice import begin, open_beside, open_factory, open_speaking
 from edge_agent.workers.keeper import Keeper
 from tests.unit.workers.parts import StepClock
 
@@ -136,7 +136,7 @@ def test_a_full_disk_and_a_damaged_release_still_speak(device: Device, monkeypat
     monkeypatch.setattr(device.keeper, "apply", refuses)
     opened, _ = begin(device.keeper, open_release, FACTORY, device.metrics)
     assert opened is not None
-    assert opened.folder == FACTORY
+    assert opened.folder.name.endswith("1")
 
 
 def test_the_factory_release_is_the_last_but_templates(tmp_path: Path) -> None:
@@ -146,3 +146,66 @@ def test_the_factory_release_is_the_last_but_templates(tmp_path: Path) -> None:
     assert metrics.conditions.current()
     assert open_factory(opens, FACTORY, metrics) is not None
     assert metrics.conditions.current() == ()
+
+
+def sealed(folder: Path) -> OpenRelease:
+    """Opens the factory's folder alone: for all others this device's key cannot be read."""
+    if folder == FACTORY:
+        return open_release(folder)
+    raise ReleaseError(f"{folder}: is sealed") from StorageError("the key is not there")
+
+
+def test_a_key_that_is_missing_takes_no_release_off_the_record(device: Device) -> None:
+    before = device.record
+    opened = open_speaking(device.keeper, sealed, FACTORY, device.metrics)
+    assert opened is not None
+    assert opened.folder == FACTORY
+    assert device.record == before
+    assert any("is sealed" in each for each in device.metrics.conditions.current())
+    assert device.speaks() == "2"
+    assert device.metrics.conditions.current() == ()
+
+
+def test_a_key_that_is_missing_costs_a_trial_no_try_however_often_the_agent_starts(device: Device) -> None:
+    device.take(3)
+    for _ in range(2 * MAX_TRIES):
+        opened, began = begin(device.keeper, sealed, FACTORY, device.metrics)
+        assert not began
+        assert opened is not None
+        assert opened.folder == FACTORY
+    assert (device.record.stage, device.record.tries_left) == ("trial", MAX_TRIES)
+    with pytest.raises(StorageError, match="cannot be tried yet"):
+        open_speaking(device.keeper, sealed, FACTORY, device.metrics)
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_what_nobody_thought_of_does_not_keep_the_agent_from_starting(device: Device, error: type[Exception]) -> None:
+    def unexpected(folder: Path) -> OpenRelease:
+        if folder == FACTORY:
+            return open_release(folder)
+        raise error
+
+    device.take(3)
+    opened, began = begin(device.keeper, unexpected, FACTORY, device.metrics)
+    assert not began
+    assert opened is not None
+    assert opened.folder == FACTORY
+    # That memory is short now says nothing of what ran for long.
+    left = [each.held.counter for each in device.record.ended if each.result == "rolled-back"]
+    assert left == ([3] if error is MemoryError else [3, 2, 1])
+    assert error.__name__ in device.record.ended[-1].reason
+
+
+def test_beside_another_keeper_the_active_release_speaks_and_a_lost_record_leaves_the_factory(
+    device: Device, tmp_path: Path
+) -> None:
+    device.take(3)
+    opened = open_beside(tmp_path, open_release, FACTORY, device.metrics)
+    assert opened is not None
+    assert opened.folder.name.endswith("2")
+    assert device.record.stage == "trial"
+    for name in ("record.a", "record.b"):
+        (device.keeper.folder / name).write_bytes(b"rotten")
+    opened = open_beside(tmp_path, open_release, FACTORY, device.metrics)
+    assert opened is not None
+    assert opened.folder == FACTORY
