@@ -123,10 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--host", default="127.0.0.1")
     arguments.add_argument("--port", type=int, default=8080)
     options = arguments.parse_args(argv)
-    with server(options.repository, options.host, options.port) as running:
-        print(f"http://{options.host}:{running.server_address[1]}/ serves {options.repository}; interrupt to end", flush=True)
-        try:
+    try:
+        with server(options.repository, options.host, options.port) as running:
+            print(f"http://{options.host}:{running.server_address[1]}/ serves {options.repository}; interrupt to end", flush=True)
             running.serve_forever()
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:  # whoever reads the line may interrupt before the next one runs
+        return 0
     return 0
