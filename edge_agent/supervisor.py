@@ -23,7 +23,7 @@ from edge_agent.config.settings import Settings
 from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
 from edge_agent.egress.pseudonyms import Pseudonyms
-from edge_agent.engines.loading import FACTORY, open_release
+from edge_agent.engines.loading import FACTORY
 from edge_agent.errors import StorageError
 from edge_agent.escalate.key import egress_key
 from edge_agent.escalate.table import Needs
@@ -33,27 +33,21 @@ from edge_agent.messages import Health, Topics, UpdateState, drops_message, stat
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import Screener
-from edge_agent.update.sources import Needs as SourceNeeds
-from edge_agent.update.sources import open_sources
 from edge_agent.values import Message
 from edge_agent.workers.active import ReleaseSlot
-from edge_agent.workers.choice import begin, open_beside
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import ExplainWorker
 from edge_agent.workers.fates import drop_all
 from edge_agent.workers.health import PERIOD_S, SELDOM_S, About, HealthWorker, Speaking
 from edge_agent.workers.host import boot_id
-from edge_agent.workers.keeper import Keeper
-from edge_agent.workers.live import LiveAgent
 from edge_agent.workers.loop import Loop, Worker
 from edge_agent.workers.outside import opener
 from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
-from edge_agent.workers.speaking import wish_for
 from edge_agent.workers.status_file import choose_path
 from edge_agent.workers.telemetry import TelemetryWorker
-from edge_agent.workers.update import UpdateWorker
+from edge_agent.workers.updating import make_update
 from edge_agent.workers.withdrawal import question_topic, withdraw
 
 STOP_S = 4.0
@@ -79,7 +73,17 @@ class Agent:
         self._journal = _open_journal(settings, self._topics, clock, self._metrics)
         self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
         self._slot = ReleaseSlot()
-        self._update = self._make_update(release_dir)
+        self._update = make_update(
+            settings,
+            factory=release_dir,
+            slot=self._slot,
+            stale=self.stale,
+            journal=self._journal,
+            topics=self._topics,
+            deliver=self._wakes.deliver,
+            metrics=self._metrics,
+            clock=clock,
+        )
         self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,
@@ -224,63 +228,6 @@ class Agent:
             metrics=self._metrics,
             clock=self._clock,
             escalates=self._escalate,
-        )
-
-    def _make_update(self, factory: Path) -> UpdateWorker | None:
-        """Let speak what the record of releases says; the worker that keeps it, or None where it cannot be kept here.
-
-        `factory` is the folder of the release inside the package.
-        """
-        settings, clock, metrics = self._settings, self._clock, self._metrics
-        opens = partial(
-            open_release,
-            device=settings.writer.device,
-            key_file=settings.update.key_file,
-            decrypt_folder=settings.update.decrypt_folder,
-        )
-        wish = partial(wish_for, settings=settings.writer, journal=self._journal, state_dir=Path(settings.state_dir))
-        try:
-            keeper = Keeper.open(Path(settings.state_dir), clock)
-        except StorageError as error:
-            metrics.conditions.set("updates", f"{error}; releases are neither taken nor exchanged until the next start")
-            _log.error("no updates until the next start: %s", error)
-            self._slot.want(wish(open_beside(Path(settings.state_dir), opens, factory, metrics)))
-            return None
-        if keeper.lost:
-            metrics.conditions.set("updates", keeper.lost)
-        opened, began_trial = begin(keeper, opens, factory, metrics)
-        self._slot.want(wish(opened))
-        live = LiveAgent(
-            keeper=keeper,
-            slot=self._slot,
-            opens=opens,
-            factory=factory,
-            wish=wish,
-            stale=self.stale,
-            journal=self._journal,
-            topics=self._topics,
-            deliver=self._wakes.deliver,
-            metrics=metrics,
-        )
-        rng = random.Random(secrets.randbits(64))
-        needs = SourceNeeds(
-            settings=settings.update,
-            gateway=settings.gateway.id,
-            folder=keeper.folder,
-            record=lambda: keeper.record,
-            clock=clock,
-            rng=rng,
-        )
-        return UpdateWorker(
-            keeper=keeper,
-            settings=settings.update,
-            sources=open_sources(needs),
-            live=live,
-            gateway=settings.gateway.id,
-            device=settings.writer.device,
-            metrics=metrics,
-            clock=clock,
-            began_trial=began_trial,
         )
 
     def _make_escalate(self) -> EscalateWorker | None:

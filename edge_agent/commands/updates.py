@@ -7,8 +7,6 @@ bar, anything else a line for each change. Ctrl-C ends the watching, and the upd
 
 from __future__ import annotations
 
-import random
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -23,11 +21,11 @@ from edge_agent.messages import UpdateState, encode, format_time, update_documen
 from edge_agent.metrics import Metrics
 from edge_agent.update.machine import Held, Record, speaks
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
-from edge_agent.update.sources import Needs, open_sources
 from edge_agent.update.trust import Trust
 from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record
 from edge_agent.workers.status_file import read_status, status_paths
 from edge_agent.workers.update import UpdateWorker, record_state
+from edge_agent.workers.updating import sources_for
 
 WATCH_S = 0.25
 TAKEN_S = 30.0
@@ -157,18 +155,10 @@ def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
     """Carry the order out in this process; the record when that is over, or waits for the agent."""
     clock = SystemClock()
     keeper = Keeper.open(Path(settings.state_dir), clock)
-    needs = Needs(
-        settings=settings.update,
-        gateway=settings.gateway.id,
-        folder=keeper.folder,
-        record=lambda: keeper.record,
-        clock=clock,
-        rng=random.Random(secrets.randbits(64)),
-    )
     worker = UpdateWorker(
         keeper=keeper,
         settings=settings.update,
-        sources=open_sources(needs),
+        sources=sources_for(settings, keeper, clock),
         live=None,
         gateway=settings.gateway.id,
         device=settings.writer.device,
