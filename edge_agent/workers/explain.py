@@ -112,6 +112,8 @@ class ExplainWorker:
         if incidents:
             self._wake.set()
         for incident in incidents:
+            # Also one that was wanted while this step waited, or wrote: what is taken back writes no further sentence.
+            self._exchange()
             self._explain(incident)
         return bool(incidents)
 

@@ -274,6 +274,19 @@ def test_releases_are_exchanged_between_two_incidents_and_each_sentence_names_it
     assert bench.slot.state().taken_by == ("explain",)
 
 
+def test_a_release_that_is_wanted_in_the_middle_of_a_batch_writes_the_next_sentence(journal: Journal) -> None:
+    bench = Bench(journal)
+
+    class Last(SayingWriter):
+        def write(self, prompts: Sequence[Prompt]) -> list[Draft]:
+            bench.slot.want(wish("new", SayingWriter))
+            return super().write(prompts)
+
+    bench.slot.want(wish("old", Last))
+    first, second = bench.explain(spike(1), spike(2))
+    assert (first.release, second.release) == ("old", "new")
+
+
 def test_a_writer_made_of_the_same_files_is_kept(journal: Journal) -> None:
     bench, writers = Bench(journal), Tracking()
     for name in ("test-1", "test-2"):
