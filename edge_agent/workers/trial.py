@@ -46,6 +46,11 @@ class Trial:
         self._max_rss_bytes = rss_before_bytes + limits.max_rss_bytes + SPARE_RSS_BYTES
         self._soak_s = soak_s
 
+    @property
+    def soaks(self) -> bool:
+        """Whether every worker had taken the release when it was looked at last, and nothing was held against it."""
+        return self._soaks_since_s is not None
+
     def fault(self, seen: Watched, now_s: float) -> str:
         """What is held against the release, in words; empty for nothing."""
         running = seen.running

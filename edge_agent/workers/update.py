@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import UpdateSettings
-from edge_agent.errors import ChildFailedError, ReleaseError
+from edge_agent.errors import ChildFailedError, EdgeAgentError, ReleaseError, StorageError
 from edge_agent.messages import UpdateOutcome, UpdateState
 from edge_agent.metrics import Metrics
 from edge_agent.update import Lead, Source
@@ -44,6 +44,7 @@ from edge_agent.update.machine import (
     Reported,
     RollBack,
     Soaked,
+    Spared,
     Stage,
     Told,
     needed,
@@ -69,6 +70,8 @@ PROBE_SPARE_BYTES = 256 << 20
 """What a probe takes besides the release: the interpreter and its libraries."""
 RETRY_S = 60.0
 """Pause after the disk refused an installation."""
+TELL_RETRY_S = 5.0
+"""The same after it refused an outcome."""
 WATCH_S = 0.5
 ORDERS_S = 1.0
 MAX_ASKED = 16
@@ -147,7 +150,14 @@ class UpdateWorker:
         self._task: _Task | None = None
         self._trial: Trial | None = None
         self._began_trial = began_trial
-        self._collect = True
+        self._collected: frozenset[str] | None = None
+        """What was needed when the store was cleared last."""
+        self._collect_not_before_s = clock.monotonic_s()
+        self._to_speak = False
+        """Whether the record changed who is to speak, and nobody was told yet."""
+        self._handed_on: list[UpdateOutcome] = []
+        """What stands in the outbox, and the record does not say so yet."""
+        self._tell_not_before_s = clock.monotonic_s()
         self._not_before_s = clock.monotonic_s()
         self._orders_s = clock.monotonic_s() - ORDERS_S
         self._pause = threading.Event()
@@ -183,18 +193,22 @@ class UpdateWorker:
     def step(self, timeout_s: float) -> bool:
         """Do what the stage asks for. Raises StorageError; the same is done again at the next step."""
         self._take_orders()
-        self._tell()
+        self._tell_if_due()
         if self._task is not None:
             if self._task.child.poll(timeout_s):
                 self._end_task()
             return True
+        if self._to_speak and self._live is not None and self._keeper.record.stage != "trial":
+            self._speak(self._live)
+        self._collect_if_due()
         if self._clock.monotonic_s() >= self._not_before_s and self._STAGES[self._keeper.record.stage](self):
             return True
         self._pause.wait(timeout_s)
         return False
 
     def finish(self) -> None:
-        """End the child; what it did so far is kept, and the next start goes on from the record."""
+        """End the child; what it did so far is kept, and the next start goes on from the record. Raises StorageError."""
+        probes = self._task is not None and self._keeper.record.stage == "probing"
         if self._task is not None:
             self._task.child.close()
             self._task = None
@@ -202,7 +216,12 @@ class UpdateWorker:
             source.close()
         while not self._asked.empty():
             self._asked.get_nowait().done.cancel()
-        self._keeper.close()
+        try:
+            # A stop in order says nothing of the release: only what goes down with it counts.
+            if probes or (self._trial is not None and self._trial.soaks):
+                self._apply(Spared())
+        finally:
+            self._keeper.close()
 
     def _start(self, module: str, job: Struct, limits: ChildLimits, then: Callable[[Child], None]) -> None:
         self._task = _Task(Child.start(module, job, limits=limits, clock=self._clock), then)
@@ -218,19 +237,35 @@ class UpdateWorker:
         before = self._keeper.record
         changed = self._keeper.apply(event)
         after = self._keeper.record
-        self._collect = self._collect or needed(before) != needed(after)
-        for ended in after.ended[len(before.ended) :] if len(after.ended) > len(before.ended) else ():
-            _log.info("%s: %s, counter %d%s", ended.result, ended.held.release, ended.held.counter, _because(ended.reason))
+        known = {(ended.held, ended.result, ended.at_s) for ended in before.ended}
+        for ended in after.ended:
+            if (ended.held, ended.result, ended.at_s) not in known:
+                _log.info("%s: %s, counter %d%s", ended.result, ended.held.release, ended.held.counter, _because(ended.reason))
+        if after.stage != "probing":
+            self._metrics.conditions.clear(PROBING)
         if after.stage != before.stage:
             _log.info("update: %s%s", after.stage, "" if after.candidate is None else f", {after.candidate.held.release}")
         return changed
 
+    def _collect_if_due(self) -> None:
+        """Clear the store when something else is needed than before, at every stage: a release may wait for the room.
+
+        What the disk does not let go is tried again later, and holds nothing up.
+        """
+        now_s, wanted = self._clock.monotonic_s(), needed(self._keeper.record)
+        if wanted == self._collected or now_s < self._collect_not_before_s:
+            return
+        self._collect_not_before_s = now_s + RETRY_S
+        try:
+            freed = self._keeper.store.collect(wanted)
+        except StorageError as error:
+            _log.warning("%s; releases that are not needed any more still take room", error)
+            return
+        self._collected, self._collect_not_before_s = wanted, now_s
+        if freed:
+            _log.info("%d bytes of releases that are not needed any more were freed", freed)
+
     def _take_in(self) -> bool:
-        if self._collect and self._keeper.record.stage == "idle":
-            self._collect = False
-            freed = self._keeper.store.collect(needed(self._keeper.record))
-            if freed:
-                _log.info("%d bytes of releases that are not needed any more were freed", freed)
         return self._intake.step()
 
     def _install(self) -> bool:
@@ -275,8 +310,18 @@ class UpdateWorker:
         job = ProbeJob(folder=str(folder), key_file=key_file, decrypt_folder=decrypt_folder)
         silent_s = PROBE_SILENT_S + 4 * limits.max_sentence_s
         bounds = ChildLimits(timeout_s=PROBE_S, silent_s=silent_s, max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES)
-        self._start(PROBE, job, bounds, self._probed)
+        try:
+            self._start(PROBE, job, bounds, self._probed)
+        except ChildFailedError as error:
+            self._spare(f"the probe could not be made: {error}")
         return True
+
+    def _spare(self, why: str) -> None:
+        """The try that was counted could not be made, which is not the release's fault: it waits."""
+        _log.warning("%s", why)
+        self._metrics.conditions.set(PROBING, why)
+        self._not_before_s = self._clock.monotonic_s() + RETRY_S
+        self._apply(Spared())
 
     def _probed(self, child: Child) -> None:
         self._metrics.conditions.clear(PROBING)
@@ -287,10 +332,8 @@ class UpdateWorker:
             return
         if problem is None:
             self._apply(Passed())
-        elif problem.kind == "storage":  # this device's key or disk is at fault: the release waits, on the tries that it has
-            _log.warning("the probe could not be made: %s", problem.detail)
-            self._metrics.conditions.set(PROBING, problem.detail)
-            self._not_before_s = self._clock.monotonic_s() + RETRY_S
+        elif problem.kind == "storage":  # this device's key or disk is at fault
+            self._spare(f"the probe could not be made: {problem.detail}")
         else:
             self._apply(Failed(f"its probe found: {problem.reason}: {problem.detail}"))
 
@@ -322,7 +365,14 @@ class UpdateWorker:
             self._apply(Begins())
         self._began_trial = False
         before_bytes = rss_bytes()
-        number = live.speak()
+        tries = self._keeper.record.stage == "trial"
+        try:
+            number = self._speak(live)
+        except StorageError:
+            if tries:  # it was not made
+                self._not_before_s = self._clock.monotonic_s() + RETRY_S
+                self._apply(Spared())
+            raise
         candidate = self._keeper.record.candidate
         if candidate is None or self._keeper.record.stage != "trial":
             return
@@ -334,18 +384,35 @@ class UpdateWorker:
             soak_s=self._settings.soak_s,
         )
 
-    def _speak(self, live: Live) -> None:
-        """Let speak what the record says now."""
+    def _speak(self, live: Live) -> int:
+        """Let speak what the record says now; the number of the wish. Raises StorageError; it is done again at the next step."""
         self._trial = None
-        live.speak()
+        self._to_speak = True
+        number = live.speak()
+        self._to_speak = False
+        return number
+
+    def _tell_if_due(self) -> None:
+        """Tell what ended. Where the disk refuses, that waits, and nothing else does: a child and a trial are watched on."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._tell_not_before_s:
+            return
+        try:
+            self._tell()
+        except StorageError as error:
+            _log.warning("how an update ended could not be handed on: %s; trying again in %g s", error, TELL_RETRY_S)
+            self._tell_not_before_s = now_s + TELL_RETRY_S
 
     def _tell(self) -> None:
-        """Hand on what ended, to the outbox and to its source, until both have it."""
+        """Hand on what ended, to the outbox and to its source, until both have it. Raises StorageError."""
         ended = self._keeper.record.ended
         untold = [outcome_of(each) for each in ended if not each.told]
         if untold and self._live is not None:
-            self._live.tell(untold)
+            if new := [each for each in untold if each not in self._handed_on]:
+                self._live.tell(new)
+                self._handed_on += new
             self._apply(Told())
+            self._handed_on.clear()
         for each in ended:
             if each.source and not each.reported and self._reports(each):
                 self._apply(Reported(each.source, each.ticket))
@@ -387,8 +454,13 @@ class UpdateWorker:
     def _take_orders(self) -> None:
         while not self._asked.empty():
             asked = self._asked.get_nowait()
-            if asked.done.set_running_or_notify_cancel():
+            if not asked.done.set_running_or_notify_cancel():
+                continue
+            try:
                 asked.done.set_result(self._carry_out(asked.order))
+            except EdgeAgentError as error:
+                asked.done.set_exception(error)
+                raise
         now_s = self._clock.monotonic_s()
         if now_s - self._orders_s < ORDERS_S:
             return

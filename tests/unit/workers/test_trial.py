@@ -63,7 +63,9 @@ def test_engines_that_are_never_opened_are_held_against_it() -> None:
 def test_it_soaks_from_when_every_worker_has_taken_it() -> None:
     watched = trial()
     assert not watched.soaked(seen(taken_by=("screen",)), 1_000.0)
+    assert not watched.soaks
     assert not watched.soaked(seen(), 1_000.0)
+    assert watched.soaks
     assert not watched.soaked(seen(), 1_059.0)
     assert watched.soaked(seen(), 1_060.0)
     assert not watched.soaked(seen(number=8), 2_000.0)

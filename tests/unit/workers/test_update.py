@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from edge_agent.update.machine import MAX_TRIES, Record
+from edge_agent.errors import ChildFailedError, StorageError
+from edge_agent.update.child import Child
+from edge_agent.update.machine import MAX_TRIES, Record, Told
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
 from tests.update.whole_updates import Fleet, Gateway, soaking
 
@@ -163,3 +167,144 @@ def test_without_a_group_nothing_is_taken(fleet: Fleet, tmp_path: Path) -> None:
     assert "group" in order(gateway, Apply(path="/x.tar"))
     assert "no source" in order(gateway, Check())
     gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def on_trial_folder(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a device whose release waits to be tried; to be copied."""
+    folder = tmp_path_factory.mktemp("on-trial") / "state"
+    alone = Gateway(folder, fleet.settings(), live=False)
+    alone.until(on_trial)
+    alone.stop()
+    return folder
+
+
+@pytest.fixture
+def waiting(fleet: Fleet, on_trial_folder: Path, tmp_path: Path) -> Iterator[Gateway]:
+    shutil.copytree(on_trial_folder, tmp_path / "waiting")
+    gateway = Gateway(tmp_path / "waiting", soaking(fleet.settings(), 0.2))
+    yield gateway
+    gateway.stop()
+
+
+def refuses(*_: object) -> None:
+    raise StorageError("the disk is full")
+
+
+def step(gateway: Gateway) -> None:
+    with contextlib.suppress(StorageError):
+        gateway.worker.step(0.0)
+
+
+def test_an_outcome_that_the_disk_refuses_holds_nothing_up_and_is_told_once_it_can_be(
+    waiting: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.TELL_RETRY_S", 0.1)
+    assert waiting.live is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting.live, "tell", refuses)
+        waiting.until(ended)
+        waiting.look()
+        assert not waiting.until(lambda record: record.looked_count == 2).ended[-1].told
+    waiting.until(lambda record: record.ended[-1].told)
+    assert waiting.live.told == [("fleet-1", "committed")]
+
+
+def test_an_outcome_in_the_outbox_is_not_put_there_again_while_the_record_cannot_say_so(
+    waiting: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.TELL_RETRY_S", 0.0)
+    waiting.until(ended)
+    apply = waiting.keeper.apply
+    monkeypatch.setattr(waiting.keeper, "apply", lambda event: refuses() if isinstance(event, Told) else apply(event))
+    for _ in range(5):
+        waiting.worker.step(0.0)
+    monkeypatch.undo()
+    waiting.until(lambda record: record.ended[-1].told)
+    assert waiting.live is not None
+    assert waiting.live.told == [("fleet-1", "committed")]
+
+
+def test_what_was_rolled_back_is_silenced_also_where_the_disk_refuses_at_first(
+    waiting: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting.until(lambda record: on_trial(record) and record.tries_left < MAX_TRIES)
+    assert waiting.live is not None
+    waiting.live.now = replace(waiting.live.now, problem="the writer cannot be loaded")
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting.live, "speak", refuses)
+        for _ in range(3):
+            step(waiting)
+        assert ended(waiting.record)
+        assert waiting.live.spoke == ["fleet-1"]
+    step(waiting)
+    assert waiting.live.spoke == ["fleet-1", "factory"]
+
+
+def test_restarts_in_order_cost_a_trial_nothing_however_many_there_are(
+    fleet: Fleet, on_trial_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(on_trial_folder, tmp_path / "state")
+    for _ in range(MAX_TRIES + 2):
+        gateway = Gateway(tmp_path / "state", fleet.settings())
+        gateway.until(lambda record: on_trial(record) and record.tries_left < MAX_TRIES)
+        gateway.worker.step(0.0)
+        gateway.stop()
+        assert (gateway.record.stage, gateway.record.tries_left) == ("trial", MAX_TRIES)
+    gateway = Gateway(tmp_path / "state", soaking(fleet.settings(), 0.1))
+    assert gateway.until(ended).ended[-1].result == "committed"
+    gateway.stop()
+
+
+def test_a_trial_that_cannot_begin_keeps_its_tries_and_begins_when_it_can(
+    waiting: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    assert waiting.live is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting.live, "speak", refuses)
+        for _ in range(2 * MAX_TRIES):
+            step(waiting)
+        assert (waiting.record.stage, waiting.record.tries_left) == ("trial", MAX_TRIES)
+    assert waiting.until(ended).ended[-1].result == "committed"
+
+
+def test_a_probe_that_cannot_be_started_costs_no_try(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    gateway.until(lambda record: record.stage == "staged")
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "start", no_process)
+        for _ in range(2 * MAX_TRIES):
+            gateway.worker.step(0.0)
+        assert (gateway.record.stage, gateway.record.tries_left) == ("probing", MAX_TRIES)
+        assert any("no process" in each for each in gateway.metrics.conditions.current())
+    assert gateway.until(ended).ended[-1].result == "committed"
+    assert gateway.metrics.conditions.current() == ()
+
+
+def no_process(*_: object, **__: object) -> Child:
+    raise ChildFailedError("killed", "no process is left")
+
+
+def test_what_is_not_needed_goes_before_a_release_is_fetched_and_not_only_when_all_is_over(fleet: Fleet, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "state", fleet.settings())
+    gateway.until(lambda record: record.stage == "fetching")
+    gateway.stop()
+    left = gateway.keeper.folder / "parts" / ("e" * 64)
+    left.write_bytes(b"of a release that was given up")
+    gateway = Gateway(tmp_path / "state", fleet.settings())
+    gateway.until(lambda record: record.stage != "fetching")
+    assert not left.exists()
+    gateway.stop()
+
+
+def test_a_store_that_cannot_be_cleared_holds_no_release_up(waiting: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting.keeper.store, "collect", refuses)
+    assert waiting.until(ended).ended[-1].result == "committed"
+
+
+def test_who_ordered_what_cannot_be_done_is_told_so(waiting: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting.keeper, "apply", refuses)
+    done = waiting.worker.ask(Cancel())
+    step(waiting)
+    assert isinstance(done.exception(0), StorageError)
