@@ -31,7 +31,7 @@ from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor
 from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem
-from edge_agent.update.machine import Broke, Candidate, Event, Found, Held, why_not
+from edge_agent.update.machine import Broke, Candidate, Event, Failed, Found, Held, why_not
 from edge_agent.update.machine import Fetched as AllFetched
 from edge_agent.workers.keeper import Keeper
 
@@ -82,8 +82,9 @@ class Intake:
         """The lead that a child is at work on."""
 
     def ask(self, lead: Lead) -> None:
-        """Take up this lead next, whatever the sources have."""
-        self._asked.append(lead)
+        """Take up this lead next, whatever the sources have; once, however often it is asked for meanwhile."""
+        if lead not in self._asked:
+            self._asked.append(lead)
 
     def abandon(self, why: str) -> None:
         """The child at work was ended: its lead comes to nothing."""
@@ -214,7 +215,17 @@ class Intake:
                 self._apply(AllFetched())
                 self._end(lead, Verdict.taken)
             else:
-                self._broke(lead, fetched.problem or Problem(kind="link", reason="incomplete"))
+                self._not_fetched(lead, fetched.problem or Problem(kind="link", reason="incomplete"), manifest)
+
+    def _not_fetched(self, lead: Lead, problem: Problem, manifest: Manifest) -> None:
+        """It goes on later, unless the release contradicts itself: fetching it again would cost the same again, day after day."""
+        candidate = self._keeper.record.candidate
+        digest = "" if candidate is None else candidate.held.manifest_sha256
+        if problem.kind == "release" and digest and self._keeper.store.has_manifest(digest):
+            self._apply(Failed(f"{manifest.id} cannot be fetched: {problem.detail}"))
+            self._stands(lead, problem)
+        else:
+            self._broke(lead, problem)
 
     def _broke(self, lead: Lead, problem: Problem) -> None:
         self._apply(Broke(_words(problem)))
@@ -233,8 +244,8 @@ class Intake:
         """A source waits until it is told: what this disk cannot keep now is a failure of the look, told before it is raised."""
         try:
             yield
-        except EdgeAgentError as error:
-            self._end(lead, Verdict.failed, str(error))
+        except Exception as error:  # a source that is told nothing would wait until the next start
+            self._end(lead, Verdict.failed, str(error) or type(error).__name__)
             raise
 
     def _end(self, lead: Lead, verdict: Verdict, words: str = "") -> None:

@@ -17,7 +17,7 @@ from edge_agent.release.manifest import Manifest, encode_manifest, parse_manifes
 from edge_agent.update import Lead, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor, RoleFloor
-from edge_agent.update.jobs import Fetched, FetchJob, Looked, LookJob, Problem, Repository
+from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem, Repository
 from edge_agent.workers.intake import FETCH, LOOK, Intake
 from edge_agent.workers.keeper import Keeper
 from tests.unit.workers.parts import StepClock
@@ -219,3 +219,45 @@ def test_a_lead_whose_child_was_ended_is_told(bench: Bench) -> None:
     bench.intake.abandon("given up")
     bench.intake.abandon("twice")
     assert bench.told == [(Verdict.failed, "given up")]
+
+
+def test_a_release_that_contradicts_itself_is_refused_and_not_fetched_day_after_day(bench: Bench) -> None:
+    bench.looked(release(1))
+    contradiction = Problem(kind="release", reason="fetch", detail="the chunks do not make it up")
+    bench.ends(Fetched(fetched_bytes=9, complete=False, problem=contradiction))
+    record = bench.keeper.record
+    assert (record.stage, record.ended[-1].result) == ("idle", "refused")
+    assert "do not make it up" in record.ended[-1].reason
+    bench.looked(release(1))
+    assert bench.then is None
+    assert [verdict for verdict, _ in bench.told] == [Verdict.refused, Verdict.unwanted]
+
+
+def test_a_manifest_that_is_gone_is_no_fault_of_the_release(bench: Bench) -> None:
+    bench.looked(release(1))
+    candidate = bench.keeper.record.candidate
+    assert candidate is not None
+    (bench.keeper.folder / "manifests" / f"{candidate.held.manifest_sha256}.json").unlink()
+    bench.ends(Fetched(fetched_bytes=0, complete=False, problem=Problem(kind="release", reason="fetch", detail="not there")))
+    assert bench.stage() == "fetching"
+    bench.looked(release(1))
+    assert bench.started[-1][0] == FETCH
+
+
+def test_what_is_asked_for_twice_is_looked_at_once(bench: Bench) -> None:
+    lead = Lead(source="apply", ticket="/x.tar", place=Bundle(path="/x.tar"))
+    for _ in range(3):
+        bench.intake.ask(lead)
+    assert bench.intake.step()
+    assert not bench.intake.step()
+
+
+def test_a_source_is_told_also_of_what_nobody_thought_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def surprising(*_: object) -> None:
+        raise RecursionError
+
+    bench.offer()
+    monkeypatch.setattr(bench.keeper, "saw", surprising)
+    with pytest.raises(RecursionError):
+        bench.ends(Looked(floor=Floor(), time_s=1.0))
+    assert bench.told == [(Verdict.failed, "RecursionError")]
