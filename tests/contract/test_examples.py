@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edge_agent.config.load import check
+from edge_agent.config.topics import matches
 from edge_agent.decode.router import Router
+from edge_agent.messages import Topics
 from edge_agent.values import Arrival
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "config" / "examples"
@@ -130,3 +133,21 @@ def test_a_message_of_that_shape_is_read(name: str, sample: tuple[str, str, Expe
     assert {reading.stream: (reading.value, reading.unit) for reading in readings} == expected
     assert readings[-1].time_s == pytest.approx(time_s)
     assert router.take_notes() == {}
+
+
+def test_the_broker_s_list_lets_the_agent_publish_on_each_of_its_topics() -> None:
+    """A topic that is forgotten there is refused by the broker for good, and what was published on it is a dead letter."""
+    topics = Topics("edge", "gateway-1")
+    own = {name: value for name in dir(Topics) if isinstance(value := getattr(topics, name), str) and not name.startswith("_")}
+    named = [value for name, value in own.items() if name not in ("root", "gateway", "base", "requests")]
+    named += [
+        topics.anomaly("pump/level"),
+        topics.incident("i"),
+        topics.summary_of("i"),
+        topics.escalation("i"),
+        topics.response("c"),
+    ]
+    agent = (EXAMPLES.parent / "mosquitto" / "edge-agent.acl").read_text("utf-8").split("user gateway-1\n")[1].split("\nuser ")[0]
+    allowed = [tuple(line.split()[2].split("/")) for line in agent.splitlines() if re.match(r"topic (read)?write ", line)]
+    assert topics.update_outcome in named
+    assert [topic for topic in named if not any(matches(levels, tuple(topic.split("/"))) for levels in allowed)] == []
