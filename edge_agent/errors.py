@@ -87,7 +87,10 @@ class LinkError(EdgeAgentError):
 
 
 class ChildFailedError(EdgeAgentError):
-    """A child process ended without a result. `reason` is `killed`, `timeout`, `memory`, `stopped` or `nonsense`."""
+    """A child process ended without a result. `reason` is `killed`, `taken`, `timeout`, `memory`, `stopped` or `nonsense`.
+
+    `taken`: somebody else ended it at once, such as the system that was short of memory.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)

@@ -277,6 +277,8 @@ class Child:
         if code == -signal.SIGKILL:
             how += ", which was not ours: the system may have run out of memory"
         detail = f"{self._module} {how}" + (f": {' | '.join(said)}" if said else "")
+        if code == -signal.SIGKILL:
+            return ChildFailedError("taken", detail)
         return ChildFailedError("memory" if said and said[-1].startswith("MemoryError") else "killed", detail)
 
     def _let_go(self) -> None:

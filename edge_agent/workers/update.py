@@ -318,17 +318,24 @@ class UpdateWorker:
 
     def _spare(self, why: str) -> None:
         """The try that was counted could not be made, which is not the release's fault: it waits."""
-        _log.warning("%s", why)
+        self._put_off(why)
+        self._apply(Spared())
+
+    def _put_off(self, why: str) -> None:
+        _log.warning("%s; it is probed again in %g s", why, RETRY_S)
         self._metrics.conditions.set(PROBING, why)
         self._not_before_s = self._clock.monotonic_s() + RETRY_S
-        self._apply(Spared())
 
     def _probed(self, child: Child) -> None:
         self._metrics.conditions.clear(PROBING)
         try:
             problem = child.result(Probed).problem
         except ChildFailedError as error:
-            self._apply(Failed(f"its probe failed: {error}"))
+            # Memory that is short now may be anybody's fault: another try tells, as long as there is one.
+            if error.reason == "taken" and self._keeper.record.tries_left > 0:
+                self._put_off(f"the probe was ended: {error}")
+            else:
+                self._apply(Failed(f"its probe failed: {error}"))
             return
         if problem is None:
             self._apply(Passed())

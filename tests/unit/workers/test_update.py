@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_agent.clock import Clock
 from edge_agent.errors import ChildFailedError, StorageError
-from edge_agent.update.child import Child
+from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.machine import MAX_TRIES, Record, Told
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.workers.update import PROBE
 from tests.update.whole_updates import Fleet, Gateway, soaking
 
 
@@ -284,6 +289,29 @@ def test_a_probe_that_cannot_be_started_costs_no_try(gateway: Gateway, monkeypat
 
 def no_process(*_: object, **__: object) -> Child:
     raise ChildFailedError("killed", "no process is left")
+
+
+def test_a_probe_that_the_system_ends_is_made_again_until_no_try_is_left(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    probes = 0
+    start = Child.start
+
+    def ended_at_once(module: str, job: Struct, *, limits: ChildLimits, clock: Clock) -> Child:
+        nonlocal probes
+        child = start(module, job, limits=limits, clock=clock)
+        if module == PROBE:
+            probes += 1
+            os.kill(child.pid, signal.SIGKILL)
+        return child
+
+    monkeypatch.setattr(Child, "start", ended_at_once)
+    record = gateway.until(ended)
+    assert probes == MAX_TRIES
+    assert record.ended[-1].result == "refused"
+    assert "which was not ours" in record.ended[-1].reason
+    assert gateway.metrics.conditions.current() == ()
 
 
 def test_what_is_not_needed_goes_before_a_release_is_fetched_and_not_only_when_all_is_over(fleet: Fleet, tmp_path: Path) -> None:
