@@ -285,6 +285,8 @@ def _egress_verify(options: argparse.Namespace) -> int:
 def _update(options: argparse.Namespace) -> int:
     from edge_agent.commands import updates
 
+    # What the worker warns of is said by the command itself, once.
+    logging.basicConfig(level="ERROR", stream=sys.stderr, format="edge-agent: %(message)s")
     settings = _settings(options.config)
     match options.task:
         case "status":

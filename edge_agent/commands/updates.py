@@ -19,8 +19,9 @@ from edge_agent.config.settings import Settings
 from edge_agent.errors import RequestError, StorageError
 from edge_agent.messages import UpdateState, encode, format_time, update_document
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import Held, Record, speaks
+from edge_agent.update.machine import RUNS_ALREADY, Ended, Record, speaks
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.update.sources import INBOX
 from edge_agent.update.trust import Trust
 from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record
 from edge_agent.workers.status_file import read_status, status_paths
@@ -32,6 +33,8 @@ TAKEN_S = 30.0
 """How long a running agent may take to take up an order."""
 LOOK_S = 120.0
 """How long a look may take until something is found."""
+FOLDER_LOOK_S = 10.0
+"""The same where there is nothing to look at but a folder of this machine."""
 SHOWN_OUTCOMES = 3
 OFF = "updates are off: `update.group` is not set"
 
@@ -79,7 +82,8 @@ def apply(settings: Settings, file: Path) -> int:
     """Take the release in a bundle; the exit code. Raises StorageError, RequestError."""
     _need_group(settings)
     if not file.is_file():
-        raise RequestError("no-file", f"{file}: there is no such file; name a bundle that `edge-ota bundle` made")
+        what = "is a folder" if file.is_dir() else "is no regular file" if file.exists() else "there is no such file"
+        raise RequestError("no-file", f"{file}: {what}; name a bundle that `edge-ota bundle` made")
     return _ordered(settings, Apply(path=str(file.resolve())))
 
 
@@ -141,7 +145,7 @@ def _by_the_agent(settings: Settings, order: Order, before: Record, bar: Bar) ->
 
 def _watched(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
     """The record when what the running agent does about the order is over."""
-    until_s = time.monotonic() + LOOK_S
+    until_s = time.monotonic() + _look_s(settings, order)
     while True:
         record = read_record(Path(settings.state_dir))
         bar.show(record_state(record, settings.gateway.id, None), *standing(_folder(settings), record))
@@ -167,7 +171,7 @@ def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
     )
     try:
         done = worker.ask(order)
-        until_s = time.monotonic() + LOOK_S
+        until_s = time.monotonic() + _look_s(settings, order)
         while True:
             worker.step(WATCH_S)
             record = keeper.record
@@ -183,14 +187,14 @@ def _is_over(order: Order, before: Record, now: Record) -> bool:
     """Whether there is nothing more to watch: an outcome, a trial, or a look that found nothing to take."""
     if now.stage == "trial" and isinstance(order, Check | Apply):
         return True
-    if now.ended != before.ended:
+    if _new(before, now):
         return now.stage == "idle"
     return now.stage == "idle" and isinstance(order, Check | Apply) and now.looked_count != before.looked_count
 
 
 def _told(settings: Settings, order: Order, before: Record, after: Record) -> int:
     """Say what came of it; the exit code."""
-    new = [ended for ended in after.ended if ended not in before.ended and not _was(ended.held, ended.at_s, before)]
+    new = _new(before, after)
     for ended in new:
         print(
             f"{ended.result}: {ended.held.release}, counter {ended.held.counter}" + (f": {ended.reason}" if ended.reason else "")
@@ -199,13 +203,38 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
         runs = f"for {settings.update.soak_s:g} s" if _agent_runs(settings) else "from the agent's next start on"
         print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
     elif not new:
-        print(after.looked or "nothing was found")
+        return _told_of_nothing(settings, order, before, after)
     wanted = ("cancelled", "rolled-back") if isinstance(order, Cancel | RollBack) else ("committed",)
     return 1 if any(ended.result not in wanted for ended in new) else 0
 
 
-def _was(held: Held, at_s: float, before: Record) -> bool:
-    return any(ended.held == held and ended.at_s == at_s for ended in before.ended)
+def _told_of_nothing(settings: Settings, order: Order, before: Record, after: Record) -> int:
+    """Say why nothing was taken; the exit code. Whoever names a bundle wants it to run: that it cannot be taken is a failure."""
+    if after.looked_count != before.looked_count:
+        print(after.looked)
+        return 1 if isinstance(order, Apply) and not after.looked.endswith(RUNS_ALREADY) else 0
+    if isinstance(order, Cancel | RollBack):
+        print("that was done before")
+        return 0
+    if isinstance(order, Check) and _has_only_a_folder(settings):
+        print(f"no bundle waits in {settings.update.inbox or _folder(settings) / INBOX}")
+        return 0
+    print(f"nothing was found within {_look_s(settings, order):g} s; `edge-agent status` says what stands in the way")
+    return 1
+
+
+def _look_s(settings: Settings, order: Order) -> float:
+    return FOLDER_LOOK_S if isinstance(order, Check) and _has_only_a_folder(settings) else LOOK_S
+
+
+def _has_only_a_folder(settings: Settings) -> bool:
+    return not settings.update.repository.url and not settings.update.hawkbit.url
+
+
+def _new(before: Record, now: Record) -> list[Ended]:
+    """What ended since; that something was told or reported meanwhile is no new end."""
+    known = {(each.held, each.at_s) for each in before.ended}
+    return [each for each in now.ended if (each.held, each.at_s) not in known]
 
 
 def _state(settings: Settings) -> UpdateState:

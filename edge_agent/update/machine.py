@@ -33,6 +33,8 @@ MAX_TRIES: Final = 3
 MAX_OUTCOMES: Final = 16
 MAX_ROTTEN: Final = 4
 MAX_REASON_CHARACTERS: Final = 500
+RUNS_ALREADY: Final = "it runs already"
+"""Why the release that is active is not taken: all is well."""
 
 
 class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,7 +216,7 @@ def why_not(record: Record, offered: Held) -> str:
     """Why a release that is offered is not taken, in words; empty where it is wanted."""
     running = record.active
     if running is not None and offered.manifest_sha256 == running.manifest_sha256:
-        return "it runs already"
+        return RUNS_ALREADY
     if offered.counter <= record.refused_counter:
         failed = f"counter {offered.counter} is not above {record.refused_counter}, which failed here"
         return f"{failed} (`update check --again` forgets that)"

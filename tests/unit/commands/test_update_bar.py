@@ -1,0 +1,75 @@
+"""The bar on a terminal, the lines anywhere else, and what both show."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from edge_agent.commands.update_bar import WIDTH, Bar, standing
+from edge_agent.messages import UpdateState
+from edge_agent.update.machine import Candidate, Held, Record
+from tests.update.whole_updates import Fleet, Gateway
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def state(stage: str = "fetching", candidate: str = "fleet-1") -> UpdateState:
+    return UpdateState(gateway="gw", release="", state=stage, candidate=candidate)
+
+
+def test_a_file_gets_a_line_for_each_change_and_none_twice() -> None:
+    out = io.StringIO()
+    bar = Bar(out)
+    bar.show(state("idle", ""), 0, 0)
+    for done in range(5):
+        bar.show(state(), done, 5)
+    bar.show(state("verified"), 5, 5)
+    bar.close()
+    assert out.getvalue() == "fetching  fleet-1\nverified  fleet-1\n"
+
+
+def test_a_terminal_gets_one_line_that_grows_and_goes() -> None:
+    out = Terminal()
+    bar = Bar(out)
+    bar.show(state("idle", ""), 0, 0)
+    assert out.getvalue() == ""
+    bar.show(state(), 1_000_000, 2_000_000)
+    shown = out.getvalue()
+    assert shown == f"\r\x1b[Kfetching  fleet-1 [{'#' * (WIDTH // 2)}{'.' * (WIDTH // 2)}] 1.0 of 2.0 MB"
+    bar.show(state(), 1_000_000, 2_000_000)
+    assert out.getvalue() == shown
+    bar.show(state(), 3_000_000, 2_000_000)
+    assert f"[{'#' * WIDTH}] 3.0" in out.getvalue()
+    bar.close()
+    bar.close()
+    assert out.getvalue().endswith("MB\r\x1b[K")
+    assert "\n" not in out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    fleet.publish(1)
+    return fleet
+
+
+def test_what_stands_grows_to_the_whole_release(fleet: Fleet, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, fleet.settings(), live=False)
+    assert standing(gateway.keeper.folder, gateway.record) == (0, 0)
+    gateway.until(lambda record: record.stage == "fetching")
+    done, total = standing(gateway.keeper.folder, gateway.record)
+    assert 0 <= done <= total
+    gateway.until(lambda record: record.stage == "verified")
+    assert standing(gateway.keeper.folder, gateway.record) == (total, total)
+    gateway.stop()
+
+
+def test_a_candidate_of_which_nothing_stands_yet_shows_no_bar(tmp_path: Path) -> None:
+    held = Held(release="fleet-1", counter=1, manifest_sha256="a" * 64)
+    record = Record(stage="fetching", candidate=Candidate(held=held, source="repository"))
+    assert standing(tmp_path, record) == (0, 0)

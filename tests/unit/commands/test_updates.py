@@ -1,0 +1,203 @@
+"""The commands about updates, where no agent runs and where one does: what they say, and their exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from edge_ota import bundle
+from msgspec.structs import replace
+
+from edge_agent.commands import updates
+from edge_agent.config.settings import RepositorySettings, Settings
+from edge_agent.errors import RequestError, StorageError
+from edge_agent.update.orders import Orders
+from edge_agent.workers.host import process_start
+from edge_agent.workers.keeper import read_record
+from edge_agent.workers.status_file import AgentStatus, status_paths, write_status
+from tests.deadline import eventually
+from tests.update.whole_updates import Fleet, Gateway, soaking
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    fleet.publish(1)
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def stick(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the fleet's release."""
+    path = tmp_path_factory.mktemp("stick") / "fleet.tar"
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert bundle.main([str(fleet.repository), str(path), "--group", "canary"]) == 0
+    return path
+
+
+def settings_at(folder: Path, fleet: Fleet, url: str | None = None) -> Settings:
+    update = soaking(fleet.settings(), 1.0)
+    if url is not None:
+        update = replace(update, repository=RepositorySettings(url=url))
+    return Settings(state_dir=str(folder / "state"), runtime_dir=str(folder / "run"), update=update)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Gateway]:
+    """A worker at work in this process, which says that it is the agent."""
+    path = status_paths(settings.runtime_dir, settings.state_dir, settings.gateway.id)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gateway = Gateway(Path(settings.state_dir), settings.update)
+    write_status(
+        path,
+        AgentStatus(
+            pid=os.getpid(),
+            pid_start=process_start(os.getpid()),
+            state_dir=settings.state_dir,
+            gateway=settings.gateway.id,
+            connected=True,
+            health={},
+            latency_s={},
+        ),
+    )
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            gateway.worker.step(0.05)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield gateway
+    finally:
+        over.set()
+        thread.join(60)
+        gateway.stop()
+        path.unlink()
+
+
+def test_without_an_agent_a_release_comes_up_to_its_trial_and_every_command_tells_of_it(
+    fleet: Fleet, stick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_at(tmp_path, fleet)
+    assert updates.show_update(settings, as_json=False) == 0
+    assert capsys.readouterr().out == "release     the one inside the package\nstate       idle\n"
+    assert updates.show_history(settings, as_json=False) == 0
+    assert capsys.readouterr().out == "no update has ended on this device\n"
+    assert updates.check(settings, again=False) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == ["trial     fleet-1", "on trial: fleet-1, counter 1, from the agent's next start on"]
+    assert updates.show_update(settings, as_json=False) == 0
+    assert "candidate   fleet-1, counter 1, from repository" in capsys.readouterr().out
+    assert updates.cancel(settings) == 0
+    assert capsys.readouterr().out == "cancelled: fleet-1, counter 1: a person asked for it\n"
+    assert updates.apply(settings, stick) == 1
+    assert "update check --again" in capsys.readouterr().out
+    assert updates.check(settings, again=False) == 0
+    assert "which failed here" in capsys.readouterr().out
+    assert updates.show_history(settings, as_json=False) == 0
+    assert capsys.readouterr().out.startswith("cancelled   fleet-1, counter 1, ")
+    assert updates.show_history(settings, as_json=True) == 0
+    assert [each["outcome"] for each in json.loads(capsys.readouterr().out)] == ["cancelled"]
+    assert updates.show_update(settings, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "idle"
+
+
+def test_a_running_agent_is_asked_and_watched_to_the_end(
+    fleet: Fleet, stick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_at(tmp_path, fleet)
+    with running(settings) as gateway:
+        assert updates.apply(settings, stick) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "on trial: fleet-1, counter 1, for 1 s"
+        assert gateway.keeper.record.candidate is not None
+        assert updates.cancel(settings) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "cancelled: fleet-1, counter 1: a person asked for it"
+        # The look that was due at the start comes to nothing; the one that is asked for does not.
+        eventually(lambda: gateway.record.looked_count == 2, 60.0)
+        assert updates.check(settings, again=True) == 0
+        eventually(lambda: gateway.record.active is not None, 60.0)
+        assert updates.apply(settings, stick) == 0
+        assert capsys.readouterr().out.splitlines()[-1].endswith("it runs already")
+        assert updates.roll_back(settings) == 0
+        assert capsys.readouterr().out == "rolled-back: fleet-1, counter 1: a person asked for it\n"
+        with pytest.raises(RequestError, match="nothing to go back to"):
+            updates.roll_back(settings)
+        with pytest.raises(RequestError, match="stop it first"):
+            updates.trust_anew(settings)
+    assert updates.trust_anew(settings) == 0
+
+
+def test_an_agent_that_takes_no_order_is_told_of(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_at(tmp_path, fleet)
+    Gateway(Path(settings.state_dir), settings.update).stop()
+    monkeypatch.setattr(updates, "_agent_runs", lambda settings: True)
+    monkeypatch.setattr(updates, "TAKEN_S", 0.1)
+    with pytest.raises(RequestError, match="did not take the order"):
+        updates.check(settings, again=False)
+    assert len(Orders(Path(settings.state_dir) / "update").waiting()) == 1
+
+
+def test_two_at_once_are_one_too_many(fleet: Fleet, tmp_path: Path) -> None:
+    settings = settings_at(tmp_path, fleet)
+    other = Gateway(Path(settings.state_dir), settings.update)
+    with pytest.raises(StorageError, match="another agent updates from there"):
+        updates.check(settings, again=False)
+    other.stop()
+
+
+def test_what_is_no_bundle_is_said_to_be_none(fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = settings_at(tmp_path, fleet)
+    os.mkfifo(tmp_path / "fifo")
+    for name, what in (("missing", "no such file"), ("fifo", "no regular file"), (".", "is a folder")):
+        with pytest.raises(RequestError, match=what):
+            updates.apply(settings, tmp_path / name)
+    (tmp_path / "text").write_bytes(b"no bundle" * 1_000)
+    assert updates.apply(settings, tmp_path / "text") == 1
+    assert "this is no bundle" in capsys.readouterr().out
+    assert read_record(Path(settings.state_dir)).stage == "idle"
+
+
+def test_nothing_is_done_without_a_group_or_a_candidate_or_a_release(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    off = Settings(state_dir=str(tmp_path / "state"), runtime_dir=str(tmp_path / "run"))
+    with pytest.raises(RequestError, match=r"update\.group"):
+        updates.check(off, again=False)
+    with pytest.raises(RequestError, match=r"update\.group"):
+        updates.apply(off, tmp_path / "x.tar")
+    with pytest.raises(RequestError, match=r"update\.group"):
+        updates.trust_anew(off)
+    with pytest.raises(RequestError, match="no release is on its way in"):
+        updates.cancel(off)
+    with pytest.raises(RequestError, match="nothing to go back to"):
+        updates.roll_back(off)
+    assert updates.show_update(off, as_json=False) == 0
+    assert "updates are off" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_check_of_an_empty_folder_and_of_a_budget_that_is_spent_end_and_say_so(
+    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "FOLDER_LOOK_S", 0.2)
+    monkeypatch.setattr(updates, "LOOK_S", 0.2)
+    folder_only = settings_at(tmp_path / "folder", fleet, url="")
+    assert updates.check(folder_only, again=False) == 0
+    assert capsys.readouterr().out == f"no bundle waits in {tmp_path}/folder/state/update/inbox\n"
+    spent = settings_at(tmp_path / "spent", fleet)
+    spent = replace(spent, update=replace(spent.update, looks_per_day=0))
+    assert updates.check(spent, again=False) == 1
+    assert "nothing was found within" in capsys.readouterr().out
+
+
+def test_a_repository_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = settings_at(tmp_path, fleet, url=f"file://{tmp_path}/nowhere")
+    updates.check(settings, again=False)
+    assert capsys.readouterr().out.startswith("repository: ")
