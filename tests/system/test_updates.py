@@ -6,11 +6,18 @@ stay up, and what the broker confirmed is in the journal.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +26,8 @@ from edge_agent.clock import SystemClock
 from edge_agent.engines.loading import FACTORY
 from edge_agent.update.machine import MAX_TRIES, Record
 from edge_agent.update.orders import Check, Orders
-from tests.agent import Watcher, eventually
+from edge_agent.workers.status_file import read_status, status_paths
+from tests.agent import BASE, GATEWAY, Watcher, eventually
 from tests.mosquitto import Mosquitto
 from tests.system.spoilt_agent import DEED, ENTRY, FACTORY_FOLDER, RELEASE
 from tests.system.updating import (
@@ -312,4 +320,118 @@ def test_what_was_damaged_while_the_agent_was_stopped_gives_way_and_comes_again(
         after = agent.until_ended(len(agent.record().ended) + 1)
         assert result_of(after) == ("fleet-2", "committed"), agent.log()
         assert told_by(watcher, "third") == "fleet-2"
+        assert agent.stop() == 0
+
+
+def test_two_agents_on_one_state_folder_are_one_too_many(
+    tmp_path: Path, two_releases: tuple[Fleet, Path], mosquitto: Mosquitto
+) -> None:
+    fleet, state = two_releases
+    with UpdatingAgent(tmp_path / "agent", mosquitto.port, fleet) as agent:
+        copied(state, agent.state)
+        agent.start()
+        before = agent.record()
+        second = agent.command("run", "--config", str(agent.config))
+        assert second.returncode != 0
+        assert b"another" in second.stderr
+        eventually(
+            lambda: read_status(status_paths(str(agent.folder / "run"), str(agent.state), GATEWAY), str(agent.state)), "it"
+        )
+        assert agent.update("rollback").returncode == 0
+        assert agent.record().active == before.previous
+        assert agent.stop() == 0
+
+
+def on_a_terminal(agent: UpdatingAgent, *arguments: str) -> tuple[int, str]:
+    """Run `edge-agent update ...` on a terminal of its own; its exit code and what it showed."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "edge_agent.cli", "update", arguments[0], "--config", str(agent.config), *arguments[1:]]
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # a terminal that nobody holds any more gives an error, not an end
+        while part := os.read(leader, 4_096):
+            shown += part
+    os.close(leader)
+    return process.wait(60), shown.decode()
+
+
+@pytest.mark.timeout(240)
+def test_a_terminal_sees_a_bar_and_what_came_of_it(tmp_path: Path, fleet: Fleet, mosquitto: Mosquitto) -> None:
+    with UpdatingAgent(tmp_path / "agent", mosquitto.port, fleet) as agent:
+        code, shown = on_a_terminal(agent, "check")
+        assert code == 0, shown
+        assert re.search(r"\r\x1b\[K(verified|staged|probing) +fleet-1 \[#{30}\] \d\.\d of \d\.\d MB", shown)
+        assert shown.endswith("on trial: fleet-1, counter 1, from the agent's next start on\r\n")
+        agent.start()
+        assert result_of(agent.until_ended()) == ("fleet-1", "committed")
+        eventually(lambda: b"nothing" not in agent.update("rollback").stderr, "the agent is asked")
+        assert result_of(agent.record()) == ("fleet-1", "rolled-back")
+        assert on_a_terminal(agent, "cancel") == (1, "edge-agent: nothing: no release is on its way in, or on trial\r\n")
+        assert agent.stop() == 0
+
+
+@pytest.mark.timeout(240)
+def test_hostile_requests_are_answered_and_change_nothing(
+    tmp_path: Path, two_releases: tuple[Fleet, Path], mosquitto: Mosquitto
+) -> None:
+    fleet, state = two_releases
+    with UpdatingAgent(tmp_path / "agent", mosquitto.port, fleet) as agent, Watcher(mosquitto.port) as watcher:
+        copied(state, agent.state)
+        agent.start()
+        before = agent.record()
+        bodies: tuple[object, ...] = ({"again": "yes"}, {"again": [[[]]]}, {"again": 1}, {"again": None}, [], "check", 7, None)
+        for body in bodies:
+            answer = watcher.ask("update-check", body)
+            assert answer["status"] != "ok", body
+        for command in ("update-status", "update-check", "update-cancel", "update-rollback"):
+            for data in (
+                b"[" * 100_000,
+                b'{"again":' * 20_000,
+                b"\xff\xfe",
+                b"1e999999",
+                b'{"a":1,"a":2',
+                b"{" * 9,
+            ):
+                watcher.send(f"{BASE}/request/{command}", data)
+        assert watcher.ask("update-status", {})["data"]["release"] == "fleet-2"
+        assert told_by(watcher, "after") == "fleet-2"
+        assert (agent.record().active, agent.record().ended) == (before.active, before.ended)
+        assert agent.stop() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", folder], check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True, timeout=30)
+
+
+@pytest.mark.timeout(240)
+def test_a_full_disk_refuses_a_release_with_numbers_and_takes_it_when_there_is_room(
+    tmp_path: Path, small_disk: Path, fleet: Fleet, mosquitto: Mosquitto
+) -> None:
+    update = {"min_free_bytes": 3_000_000}
+    with (
+        UpdatingAgent(tmp_path / "agent", mosquitto.port, fleet, update=update, state_dir=str(small_disk / "state")) as agent,
+        Watcher(mosquitto.port) as watcher,
+    ):
+        agent.state = small_disk / "state"
+        agent.start()
+        assert told_by(watcher, "before") == FACTORY_ID
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 3_500_000)))
+        watcher.ask("update-check", {})
+        eventually(lambda: agent.record().reason, "it is refused")
+        assert re.search(r"\d+ bytes", agent.record().reason), agent.record().reason
+        assert told_by(watcher, "meanwhile") == FACTORY_ID
+        eventually(lambda: any("bytes" in each for each in watcher.ask("status", {})["data"]["problems"]), "health says so")
+        ballast.unlink()
+        watcher.ask("update-check", {})
+        assert result_of(agent.until_ended()) == ("fleet-1", "committed")
+        assert told_by(watcher, "after") == "fleet-1"
         assert agent.stop() == 0
