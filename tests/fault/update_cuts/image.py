@@ -4,8 +4,7 @@ Rules: data=ordered, a commit interval that no run reaches, and no syncing of wh
 nothing is durable but what somebody synced. What was handed to the device stays: a device that loses that is simulated elsewhere.
 A cut is
 the file system's own shutdown (`EXT4_IOC_SHUTDOWN`, as xfstests use it): from then on it writes nothing, the journal included,
-and what is found after mounting anew is what the journal's recovery makes of the device. With a foreign sync just before, the
-journal has what is in it of everybody, such as names, but not the bytes of files that nobody synced.
+and what is found after mounting anew is what the journal's recovery makes of the device.
 """
 
 from __future__ import annotations
@@ -18,12 +17,18 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 SIZE_BYTES = 64 << 20
 COMMIT_S = 300
 _SHUTDOWN = 0x8004_587D  # _IOR('X', 125, __u32): linux/fs/ext4/ext4.h
 _NO_LOG_FLUSH = 2
 FOREIGN = "foreign"
+
+Left: TypeAlias = Literal["synced", "foreign fsync", "all"]
+"""What a cut leaves: what was synced; after another process synced a file of its own, which takes along what the journal has of
+everybody, such as names, but not the bytes of files that nobody synced; or all, as where the process alone was killed."""
+LEFT: tuple[Left, ...] = ("synced", "foreign fsync", "all")
 
 
 def why_not() -> str:
@@ -81,20 +86,21 @@ class Image:
         finally:
             self.unmount()
 
-    def cut(self, *, foreign: bool) -> None:
-        """The power goes, after another process synced a file of its own or not, and comes again."""
-        if foreign:
+    def cut(self, left: Left) -> None:
+        """The power goes and comes again."""
+        if left == "foreign fsync":
             fd = os.open(self.folder / FOREIGN, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
                 os.write(fd, b"somebody else's")
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.ioctl(fd, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
-        finally:
-            os.close(fd)
+        if left != "all":
+            fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.ioctl(fd, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+            finally:
+                os.close(fd)
         self.unmount()
         self.mount()
 
