@@ -79,12 +79,15 @@ class Image:
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
-        """Its folder, while the block lasts."""
+        """Its folder, while the block lasts. Where the block fails somebody may still be busy there: it goes when he does."""
         self.mount()
         try:
             yield self.folder
-        finally:
-            self.unmount()
+        except BaseException:
+            _run("umount", "--lazy", str(self.folder))
+            self._mounted = False
+            raise
+        self.unmount()
 
     def cut(self, left: Left) -> None:
         """The power goes and comes again."""

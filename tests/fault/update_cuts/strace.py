@@ -7,12 +7,14 @@ does not carry it out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -82,18 +84,12 @@ class Server:
         else:
             inject = f"inject={kill_at.call}:signal=SIGKILL:when={kill_at.number}"
             tracing = ["-o", os.devnull, "-e", f"trace={kill_at.call}", "-e", inject]
-        with subprocess.Popen(["strace", "-f", "-p", pid, *tracing], stderr=subprocess.PIPE, text=True) as tracer:
-            assert tracer.stderr is not None
-            said = tracer.stderr.readline()
-            if _ATTACHED not in said:
+        try:
+            reports, code = self._traced(pid, tracing)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-                raise AssertionError(f"strace: {said}")
-            self._write("go")
-            reports = []
-            while (line := self._read()).split()[0] != "ended":
-                reports.append(msgspec.json.decode(line.split(" ", 2)[2], type=Report))
-            tracer.stderr.read()
-        code = int(line.split()[1])
+            raise
         assert code in (0, -signal.SIGKILL), f"the gateway's process ended with {code}"
         return Run(killed=code != 0, reports=reports)
 
@@ -109,6 +105,19 @@ class Server:
             if job.state_dir in arguments and _may_change(call, arguments):
                 found.append(Place(call=call, number=counts[call], after=after))
         return found
+
+    def _traced(self, pid: str, tracing: Sequence[str]) -> tuple[list[Report], int]:
+        """Let a gateway that waits work under strace; what it told, and its exit code."""
+        with subprocess.Popen(["strace", "-f", "-p", pid, *tracing], stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr is not None
+            said = tracer.stderr.readline()
+            assert _ATTACHED in said, f"strace: {said}"
+            self._write("go")
+            reports = []
+            while (line := self._read()).split()[0] != "ended":
+                reports.append(msgspec.json.decode(line.split(" ", 2)[2], type=Report))
+            tracer.stderr.read()
+        return reports, int(line.split()[1])
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None
