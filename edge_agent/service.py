@@ -2,7 +2,7 @@
 
 Rules: signals arrive through a socket that the main thread waits on, so that no handler does work between two lines of
 another part; a second signal ends the process at once, which the journal survives. `WATCHDOG=1` is sent only while every
-worker is fresh, so that the watchdog proves progress, not life.
+worker is fresh, so that the watchdog proves progress, not life. Crashes in a row cost the engines, not the service.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from edge_agent.config.settings import Settings
 from edge_agent.engines.loading import FACTORY
 from edge_agent.supervisor import Agent
 from edge_agent.systemd import Notifier, notifier_from, watchdog_interval_s
+from edge_agent.workers.crashes import Crashes
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WATCH_S = 1.0
@@ -57,7 +58,10 @@ def run(settings: Settings, config_path: Path, environ: Mapping[str, str], relea
     The code is 1, so that the service manager starts it again, when a worker did not end or only a new start can help.
     """
     notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
-    agent = Agent(settings, config_path, environ, clock, release_dir)
+    crashes = Crashes(Path(settings.state_dir))
+    without_engines = crashes.too_many(clock.now_s())
+    agent = Agent(settings, config_path, environ, clock, release_dir, without_engines=without_engines)
+    crashes.watch()
     agent.start()
     notifier.ready()
     _log.info("ready: gateway %s, state in %s", settings.gateway.id, settings.state_dir)
@@ -69,6 +73,7 @@ def run(settings: Settings, config_path: Path, environ: Mapping[str, str], relea
         # A thread that does not end would also hold up the interpreter's own end.
         logging.shutdown()
         os._exit(1)
+    crashes.end_row()
     _log.info("stopped")
     return 1 if agent.broken() else 0
 

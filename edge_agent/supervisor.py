@@ -34,7 +34,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import Screener
 from edge_agent.values import Message
-from edge_agent.workers.active import ReleaseSlot
+from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import ExplainWorker
@@ -64,8 +64,16 @@ class Agent:
     """The parts of one running agent. Raises StorageError when the state folder cannot be used."""
 
     def __init__(
-        self, settings: Settings, config_path: Path, environ: Mapping[str, str], clock: Clock, release_dir: Path = FACTORY
+        self,
+        settings: Settings,
+        config_path: Path,
+        environ: Mapping[str, str],
+        clock: Clock,
+        release_dir: Path = FACTORY,
+        *,
+        without_engines: str = "",
     ) -> None:
+        """`without_engines` says why no engine is to be used before another release is tried; empty: they are used."""
         self._settings = settings
         self._clock = clock
         self._metrics = Metrics()
@@ -84,6 +92,10 @@ class Agent:
             metrics=self._metrics,
             clock=clock,
         )
+        if without_engines:
+            self._slot.want(Wish())
+            self._metrics.conditions.set("crashes", without_engines)
+            _log.error("%s", without_engines)
         self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,

@@ -14,6 +14,7 @@ from edge_agent.config.settings import GatewaySettings, JournalSettings, MqttSet
 from edge_agent.engines.loading import open_release
 from edge_agent.errors import StorageError
 from edge_agent.journal import JOURNAL_NAME, Journal
+from edge_agent.pipeline import TEMPLATE_ONLY
 from edge_agent.supervisor import Agent
 from edge_agent.values import Message
 from tests.mosquitto import free_port
@@ -99,6 +100,15 @@ def test_health_says_whether_the_certificate_of_the_release_holds_here(tmp_path:
     agent.start()
     assert agent.stop()
     assert told == open_release(device="auto").certified
+
+
+def test_after_crashes_in_a_row_it_starts_without_engines_and_says_so(tmp_path: Path) -> None:
+    agent = Agent(settings_in(tmp_path), tmp_path / "edge-agent.yaml", {}, SystemClock(), without_engines="it crashed 5 times")
+    health = agent.health()
+    agent.start()
+    assert agent.stop()
+    assert "crashes: it crashed 5 times" in health.problems
+    assert health.release == TEMPLATE_ONLY.id
 
 
 @pytest.mark.parametrize("enabled", [False, True])
