@@ -132,6 +132,7 @@ def test_an_outcome_waits_for_a_broker_that_was_away_the_whole_time(tmp_path: Pa
             assert outcomes(watcher) == [("fleet-1", "committed")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_good_release_outlives_kills_in_its_trial(tmp_path: Path, fleet: Fleet, on_trial: Path, mosquitto: Mosquitto) -> None:
     with UpdatingAgent(tmp_path / "agent", mosquitto.port, fleet, soak_s=3.0) as agent, Watcher(mosquitto.port) as watcher:
@@ -190,6 +191,7 @@ def kill_again_and_again(folder: Path, fleet: Fleet, broker: Mosquitto, kills: i
         return agent.record()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_kills_while_a_release_comes_in_end_in_a_good_release(tmp_path: Path, fleet: Fleet, mosquitto: Mosquitto) -> None:
     assert kill_again_and_again(tmp_path, fleet, mosquitto, 3, 7).stage == "idle"
@@ -210,8 +212,8 @@ def test_twenty_kills_while_a_release_comes_in_end_in_a_good_release(
     [
         pytest.param("crashes", "the agent went down 3 times with it", id="crashes"),
         pytest.param("hangs", "the worker explain makes no progress since", id="hangs", marks=pytest.mark.slow),
-        pytest.param("fails", "the runtime says no; given up", id="fails"),
-        pytest.param("leaks", "MiB of memory", id="leaks"),
+        pytest.param("fails", "the runtime says no; given up", id="fails", marks=pytest.mark.slow),
+        pytest.param("leaks", "MiB of memory", id="leaks", marks=pytest.mark.slow),
         pytest.param("says-nothing", "the verifier refused the writer in", id="refused"),
     ],
 )
@@ -281,7 +283,7 @@ def two_releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fleet, Path]
     ("active", "previous", "factory", "speaks"),
     [
         pytest.param(True, False, False, "fleet-1", id="active", marks=pytest.mark.slow),
-        pytest.param(False, True, False, "fleet-2", id="previous"),
+        pytest.param(False, True, False, "fleet-2", id="previous", marks=pytest.mark.slow),
         pytest.param(True, True, False, FACTORY_ID, id="both", marks=pytest.mark.slow),
         pytest.param(True, True, True, "template-only", id="all"),
     ],
@@ -411,6 +413,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True, timeout=30)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_full_disk_refuses_a_release_with_numbers_and_takes_it_when_there_is_room(
     tmp_path: Path, small_disk: Path, fleet: Fleet, mosquitto: Mosquitto
