@@ -289,20 +289,21 @@ def test_a_release_with_which_the_power_always_goes_is_rolled_back(bench: Bench,
         check_good(bench, run(bench.takes(THIRD)), THIRD)
 
 
-def test_a_hundred_cuts_in_a_row_end_in_a_good_release(bench: Bench) -> None:
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_hundred_cuts_in_a_row_end_in_a_good_release(bench: Bench, count: int) -> None:
     """At random calls, on one file system that is never made anew."""
     began_s, draw, newest = time.monotonic(), random.Random(SEED), SECOND
     calls = bench.places(FIRST, bench.takes(SECOND))
     with bench.gateway(FIRST):
-        for _ in range(100):
+        for _ in range(count):
             cut = bench.cut(bench.takes(newest), draw.choice(calls), draw.choice(LEFT))
             record = check(bench, cut)
             if counter_of(record) == newest or record.refused_counter == newest:
                 newest += 1
-        assert newest > 10
+        assert newest > count // 10
         check_good(bench, run(bench.takes(newest)), newest)
         check_refused(bench, newest - 1)
-    tell(f"in a row, up to release {newest}", 100, len(calls), began_s)
+    tell(f"in a row, up to release {newest}", count, len(calls), began_s)
 
 
 @pytest.mark.parametrize("left", ["synced", "foreign fsync"])
