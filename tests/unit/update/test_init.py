@@ -12,6 +12,7 @@ from edge_agent.update.machine import Ended, Held
 class OneFile:
     """A source that offers one file until it was taken, and is told how it ended."""
 
+    trouble = ""
     name = "one-file"
 
     def __init__(self) -> None:
