@@ -20,7 +20,7 @@ from typing import BinaryIO
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_component, parse_manifest
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_component, check_parts, parse_manifest
 from edge_agent.release.sealing import open_sealed, seal_of
 
 _PART_BYTES = 1 << 20
@@ -55,6 +55,14 @@ class Contents:
         if name not in self._sealed:
             check_component(self.manifest, name, data)
         return data
+
+    def check(self, name: str) -> None:
+        """Compare a component with the manifest, a part at a time, so that a large one takes no memory. Raises ReleaseError."""
+        if name in self._sealed:
+            for _ in self._parts(name):  # verified as it is opened, the last part with the whole
+                pass
+        else:
+            check_parts(self.manifest, name, self._parts(name))
 
     @contextlib.contextmanager
     def in_the_clear(self, names: Iterable[str], below: str = "") -> Iterator[Path]:

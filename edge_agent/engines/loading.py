@@ -95,10 +95,11 @@ def open_release(folder: Path = FACTORY, device: str = "cpu", key_file: str = ""
         raise ReleaseError(f"{folder}: {why}")
     used = {"confidence.json", "lexicon.txt", manifest.certificate}
     read = {}
-    for name in manifest.components:
-        data = contents.read(name)  # all are compared, few are looked at here
+    for name in manifest.components:  # all are compared, few are looked at here
         if name in used:
-            read[name] = data
+            read[name] = contents.read(name)
+        else:
+            contents.check(name)
     rule = _rule(read["confidence.json"], folder)
     certificate = None if manifest.certificate is None else read[manifest.certificate]
     threshold, why_not = _certified(certificate, manifest, folder, device)

@@ -7,7 +7,7 @@ is relative, has no `..` and stays below the release's folder; whoever reads a c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -162,10 +162,19 @@ def refuse(manifest: Manifest, agent_version: str, prompt_version: int) -> str |
 
 def check_component(manifest: Manifest, name: str, data: bytes) -> None:
     """Compare a component's bytes with the manifest. Raises ReleaseError."""
+    check_parts(manifest, name, (data,))
+
+
+def check_parts(manifest: Manifest, name: str, parts: Iterable[bytes]) -> None:
+    """Compare a component's bytes, which come in parts and are not kept, with the manifest. Raises ReleaseError."""
     expected = manifest.components[name]
-    if len(data) != expected.size_bytes:
-        raise ReleaseError(f"release {manifest.id}: {name} has {len(data)} bytes instead of {expected.size_bytes}")
-    if hashlib.sha256(data).hexdigest() != expected.sha256:
+    digest, size_bytes = hashlib.sha256(), 0
+    for part in parts:
+        digest.update(part)
+        size_bytes += len(part)
+    if size_bytes != expected.size_bytes:
+        raise ReleaseError(f"release {manifest.id}: {name} has {size_bytes} bytes instead of {expected.size_bytes}")
+    if digest.hexdigest() != expected.sha256:
         raise ReleaseError(f"release {manifest.id}: {name} does not have the digest of the manifest: damaged or exchanged")
 
 

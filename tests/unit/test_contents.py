@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.contents import Contents
 from edge_agent.engines.loading import FACTORY
 from edge_agent.errors import ReleaseError
 from edge_agent.release.group_keys import GroupKey
-from edge_agent.release.manifest import MAX_MANIFEST_BYTES
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Component, encode_manifest, parse_manifest
 from tests.sealed_releases import device_key, factory, seal_factory
 
 OTHER = GroupKey(b"o" * 32)
@@ -132,3 +135,28 @@ def test_what_a_killed_process_left_in_the_clear_is_removed_and_what_another_use
         assert not left.exists()
         with contents.in_the_clear(["lexicon.txt"], arguments[2]) as second:
             assert {path.name for path in (tmp_path / "clear").iterdir()} == {first.name, second.name}
+
+
+def test_a_large_component_is_compared_without_being_held(tmp_path: Path) -> None:
+    size_bytes = 64 << 20
+    part = b"weights " * (1 << 17)
+    digest = hashlib.sha256()
+    with (tmp_path / "large.bin").open("wb") as file:
+        for _ in range(size_bytes // len(part)):
+            file.write(part)
+            digest.update(part)
+    manifest = parse_manifest((FACTORY / MANIFEST_NAME).read_bytes(), "factory")
+    component = Component(sha256=digest.hexdigest(), size_bytes=size_bytes)
+    large = msgspec.structs.replace(manifest, components={**manifest.components, "large.bin": component})
+    (tmp_path / MANIFEST_NAME).write_bytes(encode_manifest(large))
+    contents = Contents(tmp_path)
+    tracemalloc.start()
+    contents.check("large.bin")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 << 20
+    with (tmp_path / "large.bin").open("r+b") as file:
+        file.seek(size_bytes // 2)
+        file.write(b"x")
+    with pytest.raises(ReleaseError, match=r"large\.bin does not have the digest"):
+        contents.check("large.bin")
