@@ -8,10 +8,23 @@
 * `LinkError`: the network refused. Wait and retry with backoff.
 * `ChildFailedError`: a child process of ours did not do its work. Whoever started it decides what that means.
 
-Rules: no module raises a bare `Exception`; every message says what is wrong, where, and what to do.
+Rules: no module raises a bare `Exception`; every message says what is wrong, where, and what to do. What others wrote, and an
+error's text repeats, is shown by way of `plain`.
 """
 
 from __future__ import annotations
+
+MAX_PLAIN_CHARACTERS = 500
+
+
+def plain(text: object, most: int = MAX_PLAIN_CHARACTERS) -> str:
+    """A text for people in one line of at most `most` printable characters, whoever had a hand in it.
+
+    What would move a terminal's cursor or turn the direction of writing becomes `?`, ends of lines become blanks.
+    """
+    words = str(text)
+    short = words if len(words) <= most else f"{words[: most - 3]}..."
+    return short if short.isprintable() else "".join(c if c.isprintable() else " " if c in "\n\r\t" else "?" for c in short)
 
 
 class EdgeAgentError(Exception):

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta, Struct
 
-from edge_agent.errors import InputError, ReleaseError
+from edge_agent.errors import InputError, ReleaseError, plain
 from edge_agent.release.hpke import open_with, seal_to
 
 KEYS_FORMAT = "edge-agent-keys/1"
@@ -80,7 +80,7 @@ class GroupKey:
 class Keys(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a group, as `groups/<group>/keys.json` holds them."""
 
-    format: str = KEYS_FORMAT
+    format: Annotated[str, Meta(max_length=64)] = KEYS_FORMAT
     keys: dict[KeyId, dict[KeyId, Annotated[bytes, Meta(max_length=256)]]] = {}
     """By the group key's id and the device key's id: the wrapped key, base64 in the file."""
 
@@ -92,7 +92,7 @@ def parse_keys(data: bytes, source: str) -> Keys:
     try:
         keys = msgspec.json.decode(data, type=Keys)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ReleaseError(f"{source}: not the keys of a group: {error}") from error
+        raise ReleaseError(f"{source}: not the keys of a group: {plain(error)}") from error
     if keys.format != KEYS_FORMAT:
         raise ReleaseError(f"{source}: format {keys.format!r}; this agent reads {KEYS_FORMAT!r}")
     return keys

@@ -1,7 +1,8 @@
 """A release's manifest: its components with their digests, what they must match, and whether this agent can run them.
 
 Rules: pure; a manifest is one JSON object with sorted keys, UTF-8, no insignificant blanks beyond one line end; a path in it
-is relative, has no `..` and stays below the release's folder; whoever reads a component compares its digest first.
+is relative, has no `..` and stays below the release's folder; whoever reads a component compares its digest first. That a
+manifest is signed does not make it harmless: a group's key can be stolen. So every number, name and count in it is bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from edge_agent.errors import ReleaseError
+from edge_agent.errors import ReleaseError, plain
+from edge_agent.release.group_keys import KEYS_NAME
 
 FORMAT = "edge-agent-release/1"
 MANIFEST_NAME = "manifest.json"
@@ -38,17 +40,28 @@ CHUNK_BYTES = 1 << 20
 MAX_CHUNK_BYTES = 16 << 20
 """A larger component is fetched only where its chunks are named: a chunk is held in memory until it is verified."""
 MAX_CHUNKS = 8_192
+MAX_COMPONENT_BYTES = MAX_CHUNK_BYTES * MAX_CHUNKS
+MAX_COMPONENTS = 1_024
+MAX_LEVELS = 8
+"""Of folders in a path and the file below them: each folder is made and synced by itself."""
+MAX_COUNTER = (1 << 53) - 1
+"""The largest whole number that every reader of JSON keeps as it is (RFC 8259, section 6)."""
+MAX_RSS_BYTES = 1 << 36
+MAX_SENTENCE_S = 600.0
+
+SizeBytes = Annotated[int, Meta(ge=0, le=MAX_COMPONENT_BYTES)]
+Number = Annotated[int, Meta(ge=0, le=MAX_COUNTER)]
 
 
 class Stored(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The bytes by which a component stands in a repository, as `blobs/<sha256>`, and how they are cut for the way."""
 
     sha256: Sha256
-    size_bytes: Annotated[int, Meta(ge=0)]
+    size_bytes: SizeBytes
     chunk_bytes: Annotated[int, Meta(ge=4_096, le=MAX_CHUNK_BYTES)]
     chunks: Annotated[tuple[Sha256, ...], Meta(max_length=MAX_CHUNKS)]
     """The SHA-256 of each chunk in order; all are `chunk_bytes` long but the last."""
-    sealed: Annotated[str, Meta(max_length=64)] = ""
+    sealed: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,64}\Z")] = ""
     """The id of the key that it is encrypted with; empty: the bytes are the component's own."""
 
 
@@ -63,7 +76,7 @@ class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """One file of a release."""
 
     sha256: Sha256
-    size_bytes: Annotated[int, Meta(ge=0)]
+    size_bytes: SizeBytes
     stored: Stored | None = None
     """None: as it is, in one chunk."""
     merged: Merged | None = None
@@ -72,8 +85,8 @@ class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 class Checks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the components were made to go with."""
 
-    prompt_version: int
-    verifier_version: int
+    prompt_version: Number
+    verifier_version: Number
     tokenizer_sha256: Sha256
     """The tokenizer that the writer was trained with."""
     classifier_sha256: Sha256
@@ -83,23 +96,23 @@ class Checks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the release may take on a device."""
 
-    max_rss_bytes: Annotated[int, Meta(gt=0)]
-    max_sentence_s: Annotated[float, Meta(gt=0)]
+    max_rss_bytes: Annotated[int, Meta(gt=0, le=MAX_RSS_BYTES)]
+    max_sentence_s: Annotated[float, Meta(gt=0, le=MAX_SENTENCE_S)]
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A manifest as it is parsed."""
 
-    format: str
+    format: Annotated[str, Meta(max_length=64)]
     id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}\Z")]
-    counter: Annotated[int, Meta(ge=0)]
+    counter: Number
     minimum_agent: Annotated[str, Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
-    components: dict[RelativePath, Component]
+    components: Annotated[dict[RelativePath, Component], Meta(max_length=MAX_COMPONENTS)]
     checks: Checks
     limits: Limits
-    certificate: str | None = None
+    certificate: RelativePath | None = None
     """Path of the component that certifies the confidence threshold; None: the threshold is not certified."""
-    golden: str | None = None
+    golden: RelativePath | None = None
     """Path of the component with the golden cases, which a device writes before it uses the release; None: there are none."""
 
 
@@ -110,7 +123,7 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReleaseError(f"{source}: not a release manifest: {error}") from error
+        raise ReleaseError(f"{source}: not a release manifest: {plain(error)}") from error
     if manifest.format != FORMAT:
         raise ReleaseError(f"{source}: format {manifest.format!r}; this agent reads {FORMAT!r}")
     missing = [name for name in REQUIRED if name not in manifest.components]
@@ -119,6 +132,8 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
     for what, name in (("certificate", manifest.certificate), ("golden", manifest.golden)):
         if name is not None and name not in manifest.components:
             raise ReleaseError(f"{source}: {what}: {name!r} is not one of its components")
+    if why := _why_not_beside(manifest.components):
+        raise ReleaseError(f"{source}: components: {why}")
     for path, described in manifest.components.items():
         if why := _why_not(described, manifest):
             raise ReleaseError(f"{source}: components: {path}: {why}")
@@ -188,6 +203,25 @@ def describe(files: Mapping[str, bytes]) -> dict[str, Component]:
 def encode_manifest(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def _why_not_beside(paths: Iterable[str]) -> str:
+    """Why components cannot stand in one folder under these paths, in words; empty for nothing.
+
+    Paths that differ in nothing but upper and lower case are one file on some file systems.
+    """
+    files, folders = {MANIFEST_NAME, KEYS_NAME}, set[str]()
+    for path in paths:
+        if path.count("/") >= MAX_LEVELS:
+            return f"{path}: more than {MAX_LEVELS} levels deep"
+        folded = path.lower()
+        if folded in files:
+            return f"{path}: stands twice in the release, or is the name of a file of the agent's own"
+        files.add(folded)
+        parts = folded.split("/")
+        folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
+    both = min(files & folders, default="")
+    return f"{both}: is a file and a folder" if both else ""
 
 
 def _why_not(component: Component, manifest: Manifest) -> str:

@@ -32,7 +32,7 @@ from msgspec import Struct
 
 import edge_agent
 from edge_agent.clock import Clock
-from edge_agent.errors import ChildFailedError
+from edge_agent.errors import ChildFailedError, plain
 from edge_agent.update import launcher
 from edge_agent.update.jobs import Progress
 
@@ -45,6 +45,7 @@ GRACE_S: Final = 0.5
 _READ_BYTES = 65_536
 _TAIL_BYTES = 4_096
 _SHOWN_LINES = 3
+_MAX_COMPLAINT = 1_000
 _MAX_LAST_READS = 64
 """More than a pipe holds: a descendant that got away from the group may write on for ever."""
 _MAX_DESCENDANTS = 256
@@ -166,7 +167,7 @@ class Child:
         try:
             return self._output.result(kind)
         except ValueError as error:
-            raise ChildFailedError("nonsense", f"{self._module} {error}") from error
+            raise ChildFailedError("nonsense", plain(f"{self._module} {error}")) from error
 
     def stop(self) -> None:
         """Ask the child to end, then make it. Its result is then `stopped`, unless it had ended before."""
@@ -276,7 +277,7 @@ class Child:
         how = f"was ended by {_name_of(-code)}" if code < 0 else f"ended with exit code {code}"
         if code == -signal.SIGKILL:
             how += ", which was not ours: the system may have run out of memory"
-        detail = f"{self._module} {how}" + (f": {' | '.join(said)}" if said else "")
+        detail = plain(f"{self._module} {how}" + (f": {' | '.join(said)}" if said else ""), _MAX_COMPLAINT)
         if code == -signal.SIGKILL:
             return ChildFailedError("taken", detail)
         return ChildFailedError("memory" if said and said[-1].startswith("MemoryError") else "killed", detail)

@@ -5,7 +5,8 @@ An update's heavy and hostile parts run in child processes: `look` believes or r
 progress as JSON lines, and ends with one line that is its result.
 
 Rules: a job says all that a child needs, so that it reads no configuration; a secret is a path. What went wrong is a value too
-(`Problem`), because a child that found something out (a floor, bytes that are kept) says that together with why it stopped.
+(`Problem`), because a child that found something out (a floor, bytes that are kept) says that together with why it stopped. Its
+words are plain, whoever made it: they reach logs, terminals, the broker and other servers.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from edge_agent.config.settings import TlsSettings
+from edge_agent.errors import plain
 from edge_agent.update.floor import Floor
+
+MAX_REASON_CHARACTERS = 60
 
 Kind: TypeAlias = Literal["link", "refused", "release", "storage", "trust-lost", "budget"]
 """Whose fault: the way there, what the place says, the release itself, the disk, lost trust, a limit that was set here."""
@@ -27,6 +32,11 @@ class Problem(Struct, frozen=True, kw_only=True):
     kind: Kind
     reason: str
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        """Make its words plain, also where a child handed it over."""
+        force_setattr(self, "reason", plain(self.reason, MAX_REASON_CHARACTERS))
+        force_setattr(self, "detail", plain(self.detail))
 
 
 class Repository(Struct, frozen=True, kw_only=True, tag="repository"):

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_agent.errors import plain
 from edge_agent.update.floor import Floor
 
 Stage: TypeAlias = Literal["idle", "fetching", "verified", "staged", "probing", "trial"]
@@ -387,7 +388,7 @@ def _with(record: Record, ended: Ended) -> tuple[Ended, ...]:
 
 
 def _short(reason: str) -> str:
-    return reason if len(reason) <= MAX_REASON_CHARACTERS else f"{reason[: MAX_REASON_CHARACTERS - 3]}..."
+    return plain(reason, MAX_REASON_CHARACTERS)
 
 
 _Step: TypeAlias = Callable[[Record, Any, float], Record]  # the one event that its key names

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from edge_agent.atomic import make_folder
 from edge_agent.clock import Clock
-from edge_agent.errors import RecordLostError, ReleaseError
+from edge_agent.errors import RecordLostError, ReleaseError, plain
 from edge_agent.messages import UpdateOutcome
 from edge_agent.update.floor import Floor
 from edge_agent.update.machine import MAX_REASON_CHARACTERS, Ended, Event, Held, Record, after
@@ -89,7 +89,7 @@ class Keeper:
             replace(
                 record,
                 floor=record.floor.joined(floor),
-                looked=looked[:MAX_REASON_CHARACTERS],
+                looked=plain(looked, MAX_REASON_CHARACTERS),
                 looked_s=self._clock.now_s(),
                 looked_count=record.looked_count + 1,
                 day=self._day(),

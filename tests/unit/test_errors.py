@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from edge_agent import errors
-from edge_agent.errors import ConfigError, DecodeError, EdgeAgentError, EngineError, InputError, ReleaseError
+from edge_agent.errors import ConfigError, DecodeError, EdgeAgentError, EngineError, InputError, ReleaseError, plain
 
 OURS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 
@@ -37,3 +37,17 @@ def test_a_bad_configuration_carries_every_problem() -> None:
 def test_an_engine_that_fails_is_a_release_that_cannot_be_used() -> None:
     assert issubclass(EngineError, ReleaseError)
     assert not issubclass(EngineError, InputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("writer/model.bin: zu groß", "writer/model.bin: zu groß"),
+        ("two\r\nlines\tand more", "two  lines and more"),
+        ("\x1b[2J\x9b\u202e\udcff\0", "?[2J????"),
+        ("x" * 20, "x" * 20),
+        ("x" * 21, "x" * 17 + "..."),
+    ],
+)
+def test_what_others_wrote_is_one_printable_line(text: str, shown: str) -> None:
+    assert plain(text, 20 if text.startswith("x") else 100) == shown

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from edge_agent.errors import ReleaseError
 from edge_agent.release.manifest import (
     FORMAT,
+    MAX_COMPONENTS,
     REQUIRED,
     Checks,
     Limits,
@@ -24,6 +25,7 @@ from edge_agent.release.manifest import (
 )
 
 FILES = {name: name.encode() for name in REQUIRED}
+EMPTY = {"sha256": "0" * 64, "size_bytes": 0}
 
 
 def manifest() -> Manifest:
@@ -77,6 +79,24 @@ def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (_set("checks|tokenizer_sha256", "0" * 64), "tokenizer.json"),
         (_set("checks|classifier_sha256", "0" * 64), "classifier.tflite"),
         (_set("certificate", "certificate.json"), "certificate.json"),
+        (_set("golden", "x" * 201), "golden"),
+        (_set("format", "x" * 65), "format"),
+        (_set("counter", 1 << 53), "counter"),
+        (_set("counter", 10**4000), "counter"),
+        (_set("checks|prompt_version", 10**4000), "prompt_version"),
+        (_set("limits|max_rss_bytes", 1 << 60), "max_rss_bytes"),
+        (_set("limits|max_sentence_s", 1e300), "max_sentence_s"),
+        (_set("components|huge", {"sha256": "0" * 64, "size_bytes": 1 << 62}), "size_bytes"),
+        (_set("components|manifest.json", EMPTY), "manifest.json: stands twice"),
+        (_set("components|keys.json", EMPTY), "keys.json: stands twice"),
+        (_set("components|Writer/Model.bin", EMPTY), "Writer/Model.bin: stands twice"),
+        (_set("components|writer", EMPTY), "writer: is a file and a folder"),
+        (_set("components|Lexicon.txt/x", EMPTY), "lexicon.txt: is a file and a folder"),
+        (_set("components|manifest.json/x", EMPTY), "manifest.json: is a file and a folder"),
+        (_set("components|a/a/a/a/a/a/a/a/a", EMPTY), "more than 8 levels deep"),
+        (_set("components|caf\u00e9", EMPTY), "components"),
+        (_set("components|" + "x" * 201, EMPTY), "components"),
+        (lambda document: document["components"].update({f"{i}": EMPTY for i in range(MAX_COMPONENTS)}), "components"),
     ],
 )
 def test_a_manifest_that_is_not_whole_is_refused_and_says_what_is_wrong(
@@ -88,6 +108,16 @@ def test_a_manifest_that_is_not_whole_is_refused_and_says_what_is_wrong(
         parse_manifest(json.dumps(document).encode(), "m")
 
 
+@pytest.mark.parametrize("name", ["\x1b]0;here\x07", "\u202egnorw", "two\nlines", "\x9b2J", "long" * 200_000])
+def test_what_is_told_of_a_manifest_moves_no_cursor_and_is_short(name: str) -> None:
+    document = json.loads(encode_manifest(manifest()))
+    for change in ({name: 1}, {"format": name}, {"golden": name}, {"components": {name: EMPTY}}):
+        with pytest.raises(ReleaseError) as told:
+            parse_manifest(json.dumps({**document, **change}, ensure_ascii=False).encode(), "m")
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 600
+
+
 def _stored(**members: object) -> dict[str, object]:
     return {"sha256": "0" * 64, "size_bytes": 5, "chunk_bytes": 4096, "chunks": ["0" * 64], **members}
 
@@ -96,6 +126,7 @@ def _stored(**members: object) -> dict[str, object]:
     ("members", "message"),
     [
         ({"stored": _stored()}, "lexicon.txt: is stored as other bytes, but is not sealed"),
+        ({"stored": _stored(sealed="\x1b[2J")}, "sealed"),
         ({"stored": _stored(sealed="k", chunks=[])}, "0 chunks of 4096 bytes are not 5 bytes"),
         ({"stored": _stored(sealed="k"), "merged": {"base": "tokenizer.json", "adapter": "x"}}, "is both stored and merged"),
         ({"merged": {"base": "tokenizer.json", "adapter": "none"}}, "is merged of 'none', which is no component"),

@@ -32,3 +32,12 @@ def test_a_look_carries_its_floor_there_and_back() -> None:
 def test_a_result_of_another_shape_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"fetched_bytes": "many", "complete": true}', type=Fetched)
+
+
+def test_the_words_of_a_problem_are_plain_whoever_made_it() -> None:
+    made = Problem(kind="link", reason="r" * 10_000, detail="\x1b]0;here\x07\n" * 1_000)
+    assert made.reason.isprintable()
+    assert made.detail.isprintable()
+    assert len(made.reason) + len(made.detail) < 600
+    said = b'{"kind": "link", "reason": "\\n", "detail": "\\u001b[2J"}'
+    assert msgspec.json.decode(said, type=Problem) == Problem(kind="link", reason=" ", detail="?[2J")
