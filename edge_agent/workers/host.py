@@ -43,6 +43,15 @@ def rss_bytes() -> int:
         return 0
 
 
+def memory_bytes() -> int | None:
+    """Memory that this host has in all; None where it cannot be asked."""
+    try:
+        pages = os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else None
+
+
 def process_start(pid: int) -> int | None:
     """When process `pid` was started, in clock ticks since boot; None if there is no such process.
 

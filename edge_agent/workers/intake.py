@@ -6,7 +6,8 @@ source that offers the same release: the repository today, a stick tomorrow.
 
 Rules: what a look found out (the floor, above all) is saved before it is used. Looks and bytes are counted against the day's
 budget when they are spent, also those that came to nothing. A source that failed decides itself when to be asked again. What this
-agent cannot run (it is too old, or too new) is not wanted now; it is no failure of the release.
+agent cannot run (it is too old, or too new), or this gateway has not the memory for, is not wanted now; it is no failure of the
+release.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from edge_agent.update.floor import Floor
 from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem
 from edge_agent.update.machine import Broke, Candidate, Event, Failed, Found, Held, why_not
 from edge_agent.update.machine import Fetched as AllFetched
+from edge_agent.workers.host import memory_bytes
 from edge_agent.workers.keeper import Keeper
 
 LOOK = "edge_agent.update.look"
@@ -144,14 +146,14 @@ class Intake:
         """A verified manifest stands there: keep it if it is wanted, and fetch what it needs."""
         try:
             manifest = parse_manifest(data, f"{lead.source}: release.json")
-            too_new = refuse(manifest, edge_agent.__version__, PROMPT_VERSION)
+            not_here = refuse(manifest, edge_agent.__version__, PROMPT_VERSION) or _too_large(manifest)
         except ReleaseError as error:
             self._keeper.saw(looked.floor, str(error))
             self._stands(lead, Problem(kind="release", reason="manifest", detail=str(error)))
             return
         held = Held(release=manifest.id, counter=manifest.counter, manifest_sha256=hashlib.sha256(data).hexdigest())
         record = self._keeper.record
-        why = too_new or ("" if _is(record.candidate, held) else why_not(record, held))
+        why = not_here or ("" if _is(record.candidate, held) else why_not(record, held))
         unreadable = "" if why else self._unreadable(manifest, looked.keys)
         said = f": {why or unreadable}" if why or unreadable else ""
         self._keeper.saw(looked.floor, f"{lead.source}: {held.release}, counter {held.counter}{said}")
@@ -251,6 +253,14 @@ class Intake:
     def _end(self, lead: Lead, verdict: Verdict, words: str = "") -> None:
         self._lead = None
         lead.tell(verdict, words)
+
+
+def _too_large(manifest: Manifest) -> str:
+    """Why this gateway has not the memory for a release, in words; empty where it has. A limit above it would be none."""
+    most, there = manifest.limits.max_rss_bytes, memory_bytes()
+    if there is None or most <= there:
+        return ""
+    return f"release {manifest.id} may take {most >> 20} MiB of memory; this gateway has {there >> 20}"
 
 
 def _is(candidate: Candidate | None, held: Held) -> bool:

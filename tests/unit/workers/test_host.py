@@ -46,3 +46,7 @@ def test_the_memory_of_this_process_grows_with_what_it_holds() -> None:
     held[:: 4 << 10] = b"x" * len(held[:: 4 << 10])
     assert host.rss_bytes() - before > 48 << 20
     assert len(held) == 64 << 20
+
+
+def test_this_host_has_more_memory_than_this_process() -> None:
+    assert host.rss_bytes() < (host.memory_bytes() or 0)

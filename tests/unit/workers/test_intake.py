@@ -18,6 +18,7 @@ from edge_agent.update import Lead, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor, RoleFloor
 from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem, Repository
+from edge_agent.workers import intake as intake_module
 from edge_agent.workers.intake import FETCH, LOOK, Intake
 from edge_agent.workers.keeper import Keeper
 from tests.unit.workers.parts import StepClock
@@ -128,6 +129,21 @@ def test_what_was_half_fetched_goes_on_from_any_place_that_has_the_same(bench: B
     bench.looked(release(1))
     bench.ends(Fetched(fetched_bytes=5, complete=True))
     assert bench.keeper.record.stage == "verified"
+
+
+def test_what_may_take_more_memory_than_there_is_is_not_wanted_and_has_not_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = FACTORY_MANIFEST.limits
+    monkeypatch.setattr(intake_module, "memory_bytes", lambda: limits.max_rss_bytes - 1)
+    bench.looked(FACTORY_MANIFEST)
+    ((verdict, words),) = bench.told
+    assert verdict is Verdict.unwanted
+    assert "MiB of memory; this gateway has" in words
+    assert (bench.stage(), bench.keeper.record.refused_counter) == ("idle", -1)
+    monkeypatch.setattr(intake_module, "memory_bytes", lambda: None)
+    bench.looked(FACTORY_MANIFEST)
+    assert bench.stage() == "fetching"
 
 
 def test_a_newer_release_takes_the_place_of_one_half_fetched(bench: Bench) -> None:
