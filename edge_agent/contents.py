@@ -3,6 +3,8 @@
 Rules: a component is handed out whole and verified, or not at all. What is sealed is in the clear in memory only, or, for as long
 as native code reads it by its name, in files: of memory, or in a folder that the operator named for it. Where a file is as
 long as the component itself, as in the folder that a release was built in, it is taken for that, and no key is asked for.
+Regular files alone are read, and nothing is waited for. Links are followed where a person or an image builder made the folder,
+who may have reasons for them; in the agent's own store there are none.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import BinaryIO
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_component, check_parts, parse_manifest
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_parts, parse_manifest
 from edge_agent.release.sealing import open_sealed, seal_of
 
 _PART_BYTES = 1 << 20
@@ -31,14 +34,15 @@ _CLEAR = "edge-agent-clear"
 class Contents:
     """The components of a release in its folder."""
 
-    def __init__(self, folder: Path, key_file: str = "") -> None:
+    def __init__(self, folder: Path, key_file: str = "", *, follow_links: bool = True) -> None:
         """Read the manifest, and where something is sealed the keys, with the device's own key in `key_file`.
 
-        Raises ReleaseError that names the file and what is wrong, also for the device's key: the release cannot be used then.
+        Without `follow_links` a link in the folder is a file that cannot be read. Raises ReleaseError that names the file and
+        what is wrong, also for the device's key: the release cannot be used then.
         """
-        path = folder / MANIFEST_NAME
         self.folder = folder
-        self.manifest = parse_manifest(_small(path, MAX_MANIFEST_BYTES), str(path))
+        self._follow_links = follow_links
+        self.manifest = parse_manifest(self._small(MANIFEST_NAME, MAX_MANIFEST_BYTES), str(folder / MANIFEST_NAME))
         self._sealed = frozenset(name for name in self.manifest.components if self._is_sealed(name))
         self._keys: Mapping[str, GroupKey] = self._open_keys(key_file) if self._sealed else {}
 
@@ -50,11 +54,8 @@ class Contents:
     def read(self, name: str) -> bytes:
         """A component, verified. Raises ReleaseError that names the file and what is wrong with it."""
         out = io.BytesIO()  # gives its buffer away without a copy, unlike a list of parts that is joined
-        out.writelines(self._parts(name))
-        data = out.getvalue()
-        if name not in self._sealed:
-            check_component(self.manifest, name, data)
-        return data
+        self._copy(name, out)
+        return out.getvalue()
 
     def check(self, name: str) -> None:
         """Compare a component with the manifest, a part at a time, so that a large one takes no memory. Raises ReleaseError."""
@@ -81,19 +82,48 @@ class Contents:
                 for name in names:
                     (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                     file = held.enter_context(_file_of_memory(folder / name) if not below else _file(folder / name))
-                    file.writelines(self._parts(name) if name in self._sealed else [self.read(name)])
+                    self._copy(name, file)
                     file.flush()
             except OSError as error:
                 why = f"{error.strerror}; check that there is room, and `update.decrypt_folder`"
                 raise StorageError(f"{folder}: not written: {why}") from error
             yield folder
 
+    def _copy(self, name: str, out: BinaryIO) -> None:
+        """Write a component to `out`, a part at a time. Raises ReleaseError; what was written then is worth nothing."""
+        if name in self._sealed:
+            out.writelines(self._parts(name))
+        else:
+            check_parts(self.manifest, name, _written(out, self._parts(name)))
+
     def _parts(self, name: str) -> Iterator[bytes]:
         """A component as it is meant to be, verified only where it is sealed."""
-        path = self.folder / name
+        found = self._file(name)
         if name not in self._sealed:
-            return _parts(path)
-        return open_sealed(str(path), _parts(path), self.manifest.components[name], self._keys[seal_of(self.manifest, name)])
+            return found
+        path = str(self.folder / name)
+        return open_sealed(path, found, self.manifest.components[name], self._keys[seal_of(self.manifest, name)])
+
+    def _file(self, name: str) -> Iterator[bytes]:
+        """What stands in a file of the folder, in parts. Raises ReleaseError."""
+        path = self.folder / name
+        try:
+            if not self._follow_links and os.path.realpath(path) != os.path.join(os.path.realpath(self.folder), name):
+                raise ReleaseError(f"{path}: is a link, or stands behind one; install the release again")
+            with open(_regular(path, self._follow_links), "rb", buffering=0) as file:
+                while part := file.read(_PART_BYTES):
+                    yield part
+        except OSError as error:
+            raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+
+    def _small(self, name: str, max_bytes: int) -> bytes:
+        """The content of a small file, or more of it than is taken. Raises ReleaseError."""
+        data = bytearray()
+        for part in self._file(name):
+            data += part
+            if len(data) > max_bytes:
+                break
+        return bytes(data)
 
     def _is_sealed(self, name: str) -> bool:
         """Whether the file is not the component itself; what is sealed is always longer."""
@@ -107,27 +137,25 @@ class Contents:
     def _open_keys(self, key_file: str) -> Mapping[str, GroupKey]:
         path = self.folder / KEYS_NAME
         try:
-            return open_keys(self.manifest, _small(path, MAX_KEYS_BYTES), str(path), key_file)
+            return open_keys(self.manifest, self._small(KEYS_NAME, MAX_KEYS_BYTES), str(path), key_file)
         except StorageError as error:
             raise ReleaseError(f"{self.manifest.id}: is sealed, and this device's key cannot be used: {error}") from error
 
 
-def _small(path: Path, max_bytes: int) -> bytes:
-    """The content of a small file, or one byte more of it than is taken. Raises ReleaseError."""
-    try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
-    except OSError as error:
-        raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+def _regular(path: Path, follow_links: bool) -> int:
+    """A descriptor of the regular file at `path`. Raises OSError, ReleaseError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW))
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise ReleaseError(f"{path}: cannot be read: no regular file; install the release again")
 
 
-def _parts(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb", buffering=0) as file:
-            while part := file.read(_PART_BYTES):
-                yield part
-    except OSError as error:
-        raise ReleaseError(f"{path}: cannot be read: {error.strerror}; install the release again") from error
+def _written(out: BinaryIO, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts, each when it is written to `out`."""
+    for part in parts:
+        out.write(part)
+        yield part
 
 
 def _file(path: Path) -> BinaryIO:

@@ -78,17 +78,20 @@ class OpenRelease(Struct, frozen=True):
         return CTranslate2Writer.open(folder / WRITER, folder / TOKENIZER, sorted(self.speaking.lexicon), device=device)
 
 
-def open_release(folder: Path = FACTORY, device: str = "cpu", key_file: str = "", decrypt_folder: str = "") -> OpenRelease:
+def open_release(
+    folder: Path = FACTORY, device: str = "cpu", key_file: str = "", decrypt_folder: str = "", store: Path | None = None
+) -> OpenRelease:
     """Read a release's folder, compare every component with the manifest and check that this agent can run it.
 
     A sealed one is opened with the device's key in `key_file`; what its writer's runtime reads stands in the clear below
-    `decrypt_folder` while it is loaded, where that is named, else in memory alone.
+    `decrypt_folder` while it is loaded, where that is named, else in memory alone. Below `store`, the agent's own folder, no link
+    is followed.
 
     Where the release has a certificate that was measured on what the writer will run on, `device` as for `open_writer`, its
     threshold takes the place of the confidence rule's; a certificate of other machines is no reason to refuse the release.
     Raises ReleaseError that names the file and what is wrong with it.
     """
-    contents = Contents(folder, key_file)
+    contents = Contents(folder, key_file, follow_links=store is None or not folder.is_relative_to(store))
     manifest = contents.manifest
     why = refuse(manifest, edge_agent.__version__, PROMPT_VERSION)
     if why is not None:

@@ -86,7 +86,7 @@ class _Trial:
     def _problem(self) -> Problem | None:
         self._tell("files")
         began_s = time.monotonic()
-        release = open_release(self._folder, self._device, self._key_file, self._decrypt_folder)
+        release = open_release(self._folder, self._device, self._key_file, self._decrypt_folder, self._folder)
         self._load_s += time.monotonic() - began_s
         if why := self._contradiction(release):
             return _problem("contradictory", why)

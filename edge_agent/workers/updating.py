@@ -25,7 +25,7 @@ from edge_agent.update import Source
 from edge_agent.update.sources import Needs, open_sources
 from edge_agent.workers.active import ReleaseSlot
 from edge_agent.workers.choice import begin, open_beside
-from edge_agent.workers.keeper import Keeper
+from edge_agent.workers.keeper import FOLDER, Keeper
 from edge_agent.workers.live import LiveAgent
 from edge_agent.workers.speaking import wish_for
 from edge_agent.workers.update import UpdateWorker
@@ -53,7 +53,13 @@ def make_update(
     """
     state_dir = Path(settings.state_dir)
     update = settings.update
-    opens = partial(open_release, device=settings.writer.device, key_file=update.key_file, decrypt_folder=update.decrypt_folder)
+    opens = partial(
+        open_release,
+        device=settings.writer.device,
+        key_file=update.key_file,
+        decrypt_folder=update.decrypt_folder,
+        store=state_dir / FOLDER,
+    )
     wish = partial(wish_for, settings=settings.writer, journal=journal, state_dir=state_dir)
     try:
         keeper = Keeper.open(state_dir, clock)

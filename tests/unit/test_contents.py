@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 from edge_agent.contents import Contents
 from edge_agent.engines.loading import FACTORY
 from edge_agent.errors import ReleaseError
-from edge_agent.release.group_keys import GroupKey
+from edge_agent.release.group_keys import KEYS_NAME, GroupKey
 from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Component, encode_manifest, parse_manifest
 from tests.sealed_releases import device_key, factory, seal_factory
 
@@ -53,6 +54,45 @@ def test_what_was_damaged_swapped_or_is_gone_is_refused(tmp_path: Path, name: st
     path.unlink()
     with pytest.raises(ReleaseError, match=rf"{name}: cannot be read: No such file"):
         contents.read(name)
+
+
+@pytest.mark.parametrize("name", ["lexicon.txt", "writer/model.bin", MANIFEST_NAME, KEYS_NAME])
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "device", "link"])
+def test_nothing_but_a_regular_file_is_read_and_nothing_is_waited_for(tmp_path: Path, name: str, kind: str) -> None:
+    seal_factory(tmp_path, but=("lexicon.txt",))
+    path = tmp_path / name
+    whole = path.rename(tmp_path / "aside")
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else whole)
+
+    def read(follow_links: bool) -> bytes:
+        contents = Contents(tmp_path, device_key(tmp_path), follow_links=follow_links)
+        for each in contents.manifest.components:
+            contents.check(each)
+        return b"".join(contents.read(each) for each in contents.manifest.components)
+
+    with pytest.raises(ReleaseError, match=rf"{name}: (cannot be read|is a link)"):
+        read(follow_links=False)
+    if kind == "link":
+        assert len(read(follow_links=True)) == sum(each.size_bytes for each in factory().components.values())
+    else:
+        with pytest.raises(ReleaseError, match=rf"{name}: cannot be read"):
+            read(follow_links=True)
+
+
+def test_a_folder_of_a_release_in_the_store_is_no_link(tmp_path: Path) -> None:
+    seal_factory(tmp_path, but=tuple(factory().components))
+    (tmp_path / "writer").rename(tmp_path / "aside")
+    (tmp_path / "writer").symlink_to("aside")
+    Contents(tmp_path).check("writer/model.bin")
+    with pytest.raises(ReleaseError, match=r"writer/model\.bin: is a link, or stands behind one"):
+        Contents(tmp_path, follow_links=False).check("writer/model.bin")
+    (tmp_path / "through").symlink_to(tmp_path)
+    Contents(tmp_path / "through", follow_links=False).check("lexicon.txt")
 
 
 def test_the_folder_that_a_release_was_built_in_needs_no_key(tmp_path: Path) -> None:
@@ -152,6 +192,8 @@ def test_a_large_component_is_compared_without_being_held(tmp_path: Path) -> Non
     contents = Contents(tmp_path)
     tracemalloc.start()
     contents.check("large.bin")
+    with contents.in_the_clear(["large.bin"], str(tmp_path)) as folder:
+        assert (folder / "large.bin").stat().st_size == size_bytes
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 8 << 20
@@ -160,3 +202,12 @@ def test_a_large_component_is_compared_without_being_held(tmp_path: Path) -> Non
         file.write(b"x")
     with pytest.raises(ReleaseError, match=r"large\.bin does not have the digest"):
         contents.check("large.bin")
+
+
+def test_a_file_that_goes_on_for_ever_is_left_where_the_component_ends(tmp_path: Path) -> None:
+    seal_factory(tmp_path, but=tuple(factory().components))
+    contents = Contents(tmp_path)
+    os.truncate(tmp_path / "lexicon.txt", 1 << 40)
+    for read in (contents.check, contents.read):
+        with pytest.raises(ReleaseError, match=r"lexicon\.txt has [0-9]+ or more bytes instead of"):
+            read("lexicon.txt")
