@@ -29,7 +29,7 @@ class Sound:
         places = [int(np.abs(known - window).sum(axis=1).argmin()) for window in windows]
         probabilities = np.full((len(windows), len(CLASSES)), 0.05, dtype=np.float32)
         probabilities[range(len(windows)), [CLASSES.index(names[place]) for place in places]] = 0.7
-        signatures = np.repeat(np.array(places, dtype=np.int8)[:, None], SIGNATURE_BYTES, axis=1)
+        signatures = np.eye(SIGNATURE_BYTES, dtype=np.int8)[places] * 100
         return Classified(*self._spoil(probabilities, signatures))
 
 
@@ -62,6 +62,8 @@ def test_the_windows_are_on_the_scale_and_differ() -> None:
         (lambda p, s: (p * 2, s), "no probabilities"),
         (lambda p, s: (p - 1 / len(CLASSES) * 2, s), "no probabilities"),
         (lambda p, s: (p, np.zeros_like(s)), "the same signature"),
+        (lambda p, s: (p, s // 4 + np.int8(100)), "100% of the pairs of windows that show different things alike"),
+        (lambda p, s: (p, s * (s.argmax(axis=1) > 0)[:, None]), "no signature at all"),
         (lambda p, s: (np.full_like(p, 1 / len(CLASSES)), s), "each window that shows spike for normal"),
         (lambda p, s: (p[:, [0, 2, 1, 3, 4, 5, 6]], s), "each window that shows spike for dip"),
         (lambda p, s: (np.roll(p, 1, axis=1), s), "each window that shows normal for spike"),
