@@ -98,7 +98,8 @@ def _taken_for_alike(names: tuple[str, ...], signatures: NDArray[np.int8]) -> st
     share = float(similar[different].mean())
     if share <= MAX_ALIKE:
         return ""
-    return f"its classifier signs {share:.0%} of the pairs of windows that show different things alike, at most {MAX_ALIKE:.0%} may be"
+    pairs = "pairs of windows that show different things"
+    return f"its classifier signs {share:.0%} of the {pairs} alike, at most {MAX_ALIKE:.0%} may be"
 
 
 def _malformed(answer: Classified, rows: int) -> str:
