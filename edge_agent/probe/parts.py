@@ -22,12 +22,16 @@ from edge_agent.release.manifest import MANIFEST_NAME, Manifest
 from edge_agent.values import Draft
 
 MAX_LEXICON = 20_000
+MAX_NUMBER = 1e6
+"""Of the numbers of a confidence rule: features are between -20 and 6, so that larger ones decide only whether sums overflow."""
 _SURE = Draft(skeleton="", logprobs=(-1e-6,) * 12, finished=True)
 _UNSURE = Draft(skeleton="", logprobs=(-20.0,) * 12, finished=True)
 
 
 def wrong_rule(rule: ConfidenceRule) -> str:
     """A rule must tell a writer that is sure from one that guesses; a threshold that all or none pass decides nothing."""
+    if any(abs(number) > MAX_NUMBER for number in (*rule.weights, rule.intercept)):
+        return f"the rule of confidence.json has numbers above {MAX_NUMBER:g}"
     sure, unsure = score(rule, _SURE), score(rule, _UNSURE)
     if not unsure < rule.threshold:
         return f"the threshold {rule.threshold:g} of confidence.json lets pass what its own rule scores worst, {unsure:g}"

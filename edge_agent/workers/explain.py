@@ -28,7 +28,9 @@ from edge_agent.values import Escalation, Evidence, Incident, Summary
 from edge_agent.workers.active import ClosedMemory, ReleaseSlot, Wanted, Wish
 
 MAX_BATCH = 16
-"""Incidents taken from the journal at once: bounds how long a stop waits."""
+"""Incidents taken from the journal at once."""
+STEP_S = 10.0
+"""After so long no further incident is begun in the same step: a slow writer is no worker that hangs, and stops do not wait."""
 RECHECK_S = 5.0
 """How often the journal is asked although nothing woke the worker."""
 MAX_WRITER_FAILURES = 3
@@ -56,7 +58,7 @@ class ExplainWorker:
 
     name = "explain"
     max_step_s = 120.0
-    """Opening a large writer from slow storage takes the longest."""
+    """Opening a large writer from slow storage takes the longest, or one incident: six sentences, each as slow as may be."""
 
     def __init__(
         self,
@@ -115,6 +117,8 @@ class ExplainWorker:
             # Also one that was wanted while this step waited, or wrote: what is taken back writes no further sentence.
             self._exchange()
             self._explain(incident)
+            if self._clock.monotonic_s() - self._checked_s > STEP_S:
+                break
         return bool(incidents)
 
     def finish(self) -> None:
@@ -169,7 +173,11 @@ class ExplainWorker:
                 refused = any(reason.startswith(REFUSED) for reason in summary.reasons)
                 self._slot.wrote(self._active.number, refused=refused)
                 return summary
-        return explain(incident, evidence, None, release, self._clock.now_s(), self._zone)
+        summary = explain(incident, evidence, None, release, self._clock.now_s(), self._zone)
+        if self._writer is not None and self._tries == 1:
+            # What nobody thought of a moment ago does not happen without it.
+            self._writer_failed(EngineError("the writer failed unexpectedly; the log says how"))
+        return summary
 
     def _evidence(self, incident: Incident) -> Evidence | None:
         signed = [anomaly for anomaly in incident.anomalies if anomaly.signature and self._compares(anomaly.signed_by)]

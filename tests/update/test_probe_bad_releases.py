@@ -9,6 +9,7 @@ import pytest
 from edge_agent.clock import SystemClock
 from edge_agent.engines.loading import FACTORY, open_release
 from edge_agent.errors import ChildFailedError
+from edge_agent.probe import trial
 from edge_agent.probe.incidents import trial_incidents
 from edge_agent.release.manifest import Limits
 from edge_agent.update.child import Child, ChildLimits
@@ -120,6 +121,14 @@ def test_a_release_that_is_slower_than_it_says(tmp_path: Path) -> None:
     reason, detail = refused(releases.release_of(tmp_path, {}, limits=Limits(max_rss_bytes=500 * MIB, max_sentence_s=1e-5)))
     assert reason == "too-slow"
     assert "its manifest allows" in detail
+
+
+def test_a_release_whose_manifest_allows_more_time_than_the_agent_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MAX_SENTENCE_S", 1e-5)
+    problem = trial.probe(ProbeJob(folder=str(FACTORY)), lambda _: None).problem
+    assert problem is not None
+    assert problem.reason == "too-slow"
+    assert "the agent allows 1e-05 s" in problem.detail
 
 
 def test_a_model_that_crawls_at_long_prompts_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

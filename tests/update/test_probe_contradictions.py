@@ -57,6 +57,8 @@ def changed_rule(**fields: Any) -> bytes:
         ({"threshold": 1.5}, "lets nothing pass"),
         ({"weights": [0.0, 0.0, 0.0, 0.0]}, "lets pass what its own rule scores worst"),
         ({"weights": [-30.0, -3.0, -5.0, 0.0]}, "lets pass what its own rule scores worst"),
+        ({"weights": [1e307, -1e307, 1.0, 1.0]}, "has numbers above 1e+06"),
+        ({"intercept": -1e308}, "has numbers above 1e+06"),
     ],
 )
 def test_a_confidence_rule_that_decides_nothing(fields: dict[str, object], expected: str, tmp_path: Path) -> None:

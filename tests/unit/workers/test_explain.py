@@ -322,6 +322,40 @@ def test_what_a_release_does_is_counted_for_its_trial(journal: Journal) -> None:
     assert "given up" in bench.slot.state().problem
 
 
+def test_a_writer_that_fails_as_nobody_thought_of_is_given_up_like_any_other(journal: Journal) -> None:
+    class Odd(SayingWriter):
+        def write(self, prompts: Sequence[Prompt]) -> list[Draft]:
+            raise OverflowError("intermediate overflow in fsum")
+
+    bench = Bench(journal, Odd)
+    for number in range(MAX_WRITER_FAILURES):
+        with pytest.raises(OverflowError):
+            bench.explain(spike(number))
+        bench.worker.step(0.0)
+        summary = journal.summary(f"pump-3-{number}")
+        assert summary is not None
+        assert summary.route == "template"
+    assert bench.slot.state().writer_failures == MAX_WRITER_FAILURES
+    assert "given up" in bench.slot.state().problem
+
+
+def test_a_slow_writer_is_no_worker_that_hangs(journal: Journal) -> None:
+    """Every incident is one sentence of 20 s here; a step of sixteen would last longer than a step may."""
+
+    class Slow(SayingWriter):
+        def write(self, prompts: Sequence[Prompt]) -> list[Draft]:
+            bench.clock.s += 20.0 * len(prompts)
+            return super().write(prompts)
+
+    bench = Bench(journal, Slow)
+    journal.record([spike(number) for number in range(explain_module.MAX_BATCH)], [])
+    for _ in range(explain_module.MAX_BATCH):
+        began_s = bench.clock.s
+        assert bench.worker.step(0.0)
+        assert bench.clock.s - began_s < bench.worker.max_step_s
+    assert journal.to_explain(10) == []
+
+
 def test_signatures_of_two_classifiers_are_never_compared(journal: Journal, tmp_path: Path) -> None:
     bench = Bench(journal)
     cases = {"c" * 64: "c" * 16, "d" * 64: "d" * 16, FIRST_SIGNER + "0" * 48: ""}
