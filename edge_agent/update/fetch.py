@@ -6,7 +6,7 @@ for a job that is none. SIGTERM ends it early, between two writes; a kill at any
 Rules:
 * A chunk is verified before it is written (`part`). One that is not what the manifest says is asked for once more, from its
   beginning; then the place is left.
-* Space is looked at before anything is fetched, for all of it.
+* Space is looked at before anything is fetched, for all of it, and for what will be merged of it.
 * Every byte that comes over the way counts against `max_bytes`, also those that are thrown away. A chunk that does not fit any
   more is not begun; only heads of answers may go beyond.
 * What came of a chunk is kept in memory where the way breaks off, and the rest is asked for, a few times. The time for a chunk
@@ -156,10 +156,12 @@ class _Fetching:
         with self._stop.held_off():
             store.discard(damaged)
         missing = store.missing(manifest)
+        # A release that is whole and cannot be merged for want of room would bar any other from coming in.
+        if needed_bytes := store.missing_bytes(manifest) + store.unmerged_bytes(manifest):
+            store.room_for(needed_bytes, self._job.min_free_bytes)
         if not missing:
             return
         self._total_bytes = sum(stored.size_bytes for _, stored in missing)
-        store.room_for(store.missing_bytes(manifest), self._job.min_free_bytes)
         with opened(self._job.place, self._clock, self._meter, self._job.timeout_s) as place:
             for path, stored in missing:
                 with store.part(stored) as part:

@@ -100,6 +100,11 @@ class Store:
         """How many bytes these have, less what stands in parts of them. Raises ReleaseError, StorageError."""
         return sum(stored.size_bytes - self._begun_bytes(stored) for _, stored in self.missing(manifest))
 
+    def unmerged_bytes(self, manifest: Manifest) -> int:
+        """How many bytes the components have that are yet to be merged on the device. Raises StorageError."""
+        made = {component.sha256: component.size_bytes for component in manifest.components.values() if component.merged}
+        return sum(size_bytes for sha256, size_bytes in made.items() if not self._has(sha256, size_bytes))
+
     def part(self, stored: Stored) -> Part:
         """The blob on its way in."""
         return Part(stored, self._path(PARTS, stored.sha256), self._path(BLOBS, stored.sha256), self._monotonic_s)
@@ -260,7 +265,7 @@ class Store:
         if merge is None or component.merged is None:
             raise ReleaseError(f"{path}: has to be merged on the device, which this agent cannot do")
         base, adapter = sources[component.merged.base], sources[component.merged.adapter]
-        self.room_for(component.size_bytes, min_free_bytes)
+        self.room_for(max(component.size_bytes, base.size_bytes), min_free_bytes)  # what comes out is as long as the base
         out = self._folder / PARTS / f".{component.sha256}.merged"
         remove(out)
         try:

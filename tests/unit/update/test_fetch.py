@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_agent.clock import SystemClock
+from edge_agent.release.manifest import MAX_COMPONENT_BYTES, Component, Merged, encode_manifest
 from edge_agent.update.fetch import Stop, StoppedError, fetch
 from edge_agent.update.jobs import Fetched, FetchJob, Progress, Repository
 from edge_agent.update.store import Store
@@ -96,6 +98,22 @@ def test_nothing_is_fetched_where_there_is_no_room_for_all(store: Store, tmp_pat
         assert server.asked == []
     assert fetched.problem is not None
     assert (fetched.problem.kind, fetched.problem.reason) == ("storage", "disk")
+
+
+def test_nothing_is_fetched_where_there_is_no_room_for_what_will_be_merged(store: Store, tmp_path: Path) -> None:
+    components = {path: fleet.described(data) for path, data in FILES.items()}
+    merged = Merged(base="writer/model.bin", adapter="lexicon.txt")
+    components["merged.bin"] = Component(sha256="0" * 64, size_bytes=MAX_COMPONENT_BYTES, merged=merged)
+    manifest = fleet.manifest_of(components)
+    asked = replace(
+        job(tmp_path, fleet.written(BLOBS, tmp_path / "repo"), min_free_bytes=store.free_bytes() - (MAX_COMPONENT_BYTES >> 1)),
+        manifest_sha256=store.put_manifest(encode_manifest(manifest)),
+    )
+    for _ in ("first", "with all that is fetched there already"):
+        fetched = run(asked)
+        assert fetched.problem is not None
+        assert (fetched.problem.kind, fetched.fetched_bytes) == ("storage", 0)
+        assert run(job(tmp_path, asked.place.url)).complete  # type: ignore[union-attr]  # a repository
 
 
 def test_a_manifest_that_is_not_in_the_store_is_said(tmp_path: Path) -> None:
