@@ -1,8 +1,9 @@
 """The inbox: a folder in which bundles are found, the agent's own or one on a medium that is carried from gateway to gateway.
 
 Rules:
-* A bundle is a regular file `*.tar` that did not change for a while; of several the newest goes first. Links, devices, and names
-  that cannot be printed are left alone.
+* A bundle is a regular file `*.tar` that did not change for a while; of several the newest goes first, and of many only the
+  newest are looked at: a medium full of rubbish does not use up the day's looks. Links, devices, and names that cannot be printed
+  are left alone. Of what is wrong in a folder only so much is told.
 * Changes wake (`watch`), and behind that stands a look into the folder now and then. The folder may be missing and come back.
 * In the agent's own folder a bundle that is done with is renamed: `NAME.done`, or `NAME.refused`. A folder that was configured is
   not touched, because other gateways want what stands there: that a bundle is done with is remembered until it changes, or goes,
@@ -48,6 +49,9 @@ RETRY_MIN_S = 15.0
 RETRY_MAX_S = 3_600.0
 MAX_LISTED = 10_000
 """Entries of the folder that are looked at."""
+MAX_BUNDLES = 32
+MAX_COMPLAINTS = 64
+"""Told until the next start."""
 _MAX_DOUBLINGS = 16
 _TICKET = re.compile(r"([0-9]{1,20}) (-?[0-9]{1,20}) ([^/]{1,255})", re.DOTALL)
 
@@ -157,7 +161,7 @@ class Inbox:
         self._scan_s = now_s + (SCAN_S if is_settled else SETTLE_S)
 
     def _bundles(self) -> list[tuple[str, _Look]]:
-        """What may be bundles, by name. Raises OSError."""
+        """What may be bundles, by name, the newest of them. Raises OSError."""
         bundles: list[tuple[str, _Look]] = []
         with os.scandir(self._folder) as entries:
             for entry in itertools.islice(entries, MAX_LISTED):
@@ -171,7 +175,9 @@ class Inbox:
                     bundles.append((entry.name, _Look(found.st_size, found.st_mtime_ns)))
                 else:
                     self._complain(f"{self._folder}: {entry.name!a} is left alone: no regular file with a plain name")
-        return bundles
+        if len(bundles) > MAX_BUNDLES:
+            self._complain(f"{self._folder}: holds more than {MAX_BUNDLES} bundles: only the newest of them are looked at")
+        return sorted(bundles, key=lambda each: (-each[1].changed_ns, each[0]))[:MAX_BUNDLES]
 
     def _still(self, name: str, look: _Look) -> bool:
         """Whether the file can be read and still looks so."""
@@ -233,12 +239,11 @@ class Inbox:
         )  # fmt: skip
 
     def _complain(self, text: str) -> None:
-        """Tell people, once."""
-        if text not in self._complaints:
-            if len(self._complaints) >= MAX_LISTED:
-                self._complaints.clear()
+        """Tell people, once, and only so often."""
+        if text not in self._complaints and len(self._complaints) < MAX_COMPLAINTS:
             self._complaints.add(text)
-            _log.warning("%s", text)
+            is_last = len(self._complaints) == MAX_COMPLAINTS
+            _log.warning("%s%s", text, "; no more of its kind is told until the next start" if is_last else "")
 
 
 def _look_of(path: Path) -> _Look | None:

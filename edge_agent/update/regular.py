@@ -1,8 +1,9 @@
 """A regular file that is read in pieces, whoever may be at work on it.
 
 Rules: it is opened without following a link at its end and without waiting, and anything but a regular file is refused: a FIFO
-or a device would be read for ever. What is open stays the same file, whatever becomes of its name; its content and its length
-may change at any time. Everything that goes wrong is a LinkError. One owner.
+or a device would be read for ever, and some devices do something as soon as they are opened. What is open stays the same file,
+whatever becomes of its name; its content and its length may change at any time. Everything that goes wrong is a LinkError. One
+owner.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Regular:
 
 def _opened(path: Path) -> int:
     try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise LinkError(f"{path}: not a regular file")
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):

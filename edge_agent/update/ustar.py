@@ -112,7 +112,9 @@ def _text(field: bytes) -> str:
 
 def _within(end: int, size_bytes: int) -> None:
     if end > size_bytes:
-        raise LinkError(f"the bundle ends at {size_bytes}, before what stands in it does: it is not whole (yet)")
+        raise LinkError(
+            f"has {size_bytes} bytes, and a bundle that begins so has more: it was not copied whole (yet), or is no bundle"
+        )
 
 
 def _refused(at: int, what: str) -> RepositoryRefusedError:

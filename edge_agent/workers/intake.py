@@ -268,4 +268,7 @@ def _is(candidate: Candidate | None, held: Held) -> bool:
 
 
 def _words(problem: Problem) -> str:
+    """A problem for people. That the way was at fault is no reason of its own: the detail says what happened on it."""
+    if problem.kind == problem.reason == "link" and problem.detail:
+        return problem.detail
     return f"{problem.reason}: {problem.detail}" if problem.detail else problem.reason

@@ -12,7 +12,16 @@ import pytest
 
 from edge_agent.errors import LinkError
 from edge_agent.update import Lead, Verdict
-from edge_agent.update.inbox import MISSING_S, REFUSE_S, RETRY_MIN_S, SCAN_S, SETTLE_S, Inbox
+from edge_agent.update.inbox import (
+    MAX_BUNDLES,
+    MAX_COMPLAINTS,
+    MISSING_S,
+    REFUSE_S,
+    RETRY_MIN_S,
+    SCAN_S,
+    SETTLE_S,
+    Inbox,
+)
 from edge_agent.update.jobs import Bundle
 from edge_agent.update.machine import Ended, Held
 from tests.deadline import eventually
@@ -92,6 +101,24 @@ def test_the_newest_goes_first_and_what_is_no_bundle_never(tmp_path: Path, caplo
     assert caplog.text.count("left alone") == 5
     assert "\x1b" not in caplog.text
     assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_a_medium_full_of_rubbish_costs_few_looks_and_few_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = At()
+    for number in range(100):
+        _bundle(tmp_path, f"{number}.tar", changed_s=number)
+        (tmp_path / f"{number}-folder.tar").mkdir()
+    with _inbox(tmp_path, clock, owned=False) as inbox:
+        looks = 0
+        lead = _settled(inbox, clock)
+        while lead is not None:
+            looks += 1
+            clock.s += REFUSE_S
+            lead.tell(Verdict.refused)
+            lead = inbox.lead()
+        assert _settled(inbox, clock) is None
+    assert looks == MAX_BUNDLES
+    assert len(caplog.records) <= MAX_COMPLAINTS + looks
 
 
 def test_a_bundle_that_may_not_be_read_is_left_alone_and_told_once(

@@ -36,13 +36,16 @@ def test_what_is_open_is_read_on_when_its_name_is_gone_and_ends_when_it_is_cut_o
     file.close()
 
 
-def test_what_is_no_regular_file_is_not_opened_or_waited_for(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_not_opened_or_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/etc/hostname")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "fifo", tmp_path / "link", tmp_path / "folder", tmp_path / "nul\0", Path("/dev/zero")):
         with pytest.raises(LinkError):
             Regular(path, Meter(100))
+    assert opened == []
     for path in (tmp_path / "none", tmp_path / "none/file"):
         with pytest.raises(FileNotFoundError):
             Regular(path, Meter(100))

@@ -116,12 +116,12 @@ def test_after_the_end_there_is_nothing() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 600, len(GOOD) - 1_025, len(GOOD) - 1_024, len(GOOD) - 512, len(GOOD) - 1])
 def test_a_bundle_that_is_not_whole_is_told_apart(length: int) -> None:
-    with pytest.raises(LinkError, match="not whole"):
+    with pytest.raises(LinkError, match="not copied whole"):
         spans_of(GOOD[:length])
 
 
 def test_a_size_that_lies_ends_the_bundle() -> None:
-    with pytest.raises(LinkError, match="not whole"):
+    with pytest.raises(LinkError, match="not copied whole"):
         spans_of(joined([header(NAME, 1 << 32), bytes(512)]))
     assert "not a header" in refused(joined([header(NAME, 0), padded(b"these are its bytes")]))
 
