@@ -41,7 +41,7 @@ _LEAST_AGAIN = 8
 MAX_GROWTH_BYTES = 8 << 20
 """By how much memory may grow while what was written before is written again."""
 MAX_SENTENCE_S = 20.0
-"""Whatever the manifest allows: an incident has six sentences at most, and the worker that writes it counts as hung after 120 s."""
+"""Whatever the manifest allows: an incident has six sentences at most, and whoever writes it counts as hung after 120 s."""
 _SHOWN = 3
 
 Tell = Callable[[str], None]
