@@ -2,7 +2,7 @@
 
 Rules: signals arrive through a socket that the main thread waits on, so that no handler does work between two lines of
 another part; a second signal ends the process at once, which the journal survives. `WATCHDOG=1` is sent only while every
-worker is fresh, so that the watchdog proves progress, not life. Crashes in a row cost the engines, not the service.
+worker is fresh, so that the watchdog proves progress, not life. Crashes in a row cost the release or the engines, no more.
 """
 
 from __future__ import annotations
@@ -59,8 +59,7 @@ def run(settings: Settings, config_path: Path, environ: Mapping[str, str], relea
     """
     notifier, clock, signals = notifier_from(environ), SystemClock(), StopSignals()
     crashes = Crashes(Path(settings.state_dir))
-    without_engines = crashes.too_many(clock.now_s())
-    agent = Agent(settings, config_path, environ, clock, release_dir, without_engines=without_engines)
+    agent = Agent(settings, config_path, environ, clock, release_dir, crashed=crashes.too_many(clock.now_s()))
     crashes.watch()
     agent.start()
     notifier.ready()

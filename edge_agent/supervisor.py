@@ -34,7 +34,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
 from edge_agent.pipeline import Screener
 from edge_agent.values import Message
-from edge_agent.workers.active import ReleaseSlot, Wish
+from edge_agent.workers.active import ReleaseSlot
 from edge_agent.workers.deliver import DeliverWorker
 from edge_agent.workers.escalate import EscalateWorker
 from edge_agent.workers.explain import ExplainWorker
@@ -71,9 +71,9 @@ class Agent:
         clock: Clock,
         release_dir: Path = FACTORY,
         *,
-        without_engines: str = "",
+        crashed: str = "",
     ) -> None:
-        """`without_engines` says why no engine is to be used before another release is tried; empty: they are used."""
+        """`crashed` tells of crashes in a row, for which the release that ran is not to run again; empty: there were none."""
         self._settings = settings
         self._clock = clock
         self._metrics = Metrics()
@@ -91,11 +91,8 @@ class Agent:
             deliver=self._wakes.deliver,
             metrics=self._metrics,
             clock=clock,
+            crashed=crashed,
         )
-        if without_engines:
-            self._slot.want(Wish())
-            self._metrics.conditions.set("crashes", without_engines)
-            _log.error("%s", without_engines)
         self._link = self._make_link()
         self._health = HealthWorker(
             link=self._link,

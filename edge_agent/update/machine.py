@@ -159,7 +159,7 @@ class Cancelled(Struct, frozen=True):
 
 
 class RollBack(Struct, frozen=True):
-    """A person wants the release before this one."""
+    """A person wants the release before this one, or the agent crashes with it again and again."""
 
     reason: str
 
@@ -395,7 +395,6 @@ _Step: TypeAlias = Callable[[Record, Any, float], Record]  # the one event that 
 
 _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
     ("idle", Found): _found,
-    ("idle", RollBack): _rolled_back,
     ("fetching", Found): _found,
     ("fetching", Broke): _broke,
     ("fetching", Fetched): _fetched,
@@ -417,6 +416,7 @@ _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
     ("trial", Soaked): _soaked,
     ("trial", Failed): _failed,
     ("trial", Cancelled): _cancelled,
+    **{(stage, RollBack): _rolled_back for stage in ("idle", "fetching", "verified", "staged", "probing")},
     **{(stage, Rotten): _rotten for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
     **{(stage, Told): _told for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
     **{(stage, Reported): _reported for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_agent.engines.loading import OpenRelease
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import MAX_TRIES, Begins, Failed, Held, Record, Rotten, Spared, speaks
+from edge_agent.update.machine import MAX_TRIES, Begins, Failed, Held, Record, RollBack, Rotten, Spared, speaks
 from edge_agent.update.store import Store
 from edge_agent.workers.keeper import FOLDER, Keeper, read_record
 
@@ -70,6 +70,24 @@ def begin(keeper: Keeper, opens: Opens, factory: Path, metrics: Metrics) -> tupl
         with contextlib.suppress(StorageError):  # what was counted without need is one try of several
             keeper.apply(Spared())
     return _open_without_record(keeper.record, keeper.store, opens, factory, metrics), False
+
+
+def leave_crashing(keeper: Keeper, crashed: str) -> bool:
+    """Leave the active release, with which the agent crashed again and again, for the one before it; whether that was done.
+
+    What is on trial has its own tries, and the release inside the package none before it.
+    """
+    active = keeper.record.active
+    if active is None or keeper.record.stage == "trial":
+        return False
+    try:
+        left = keeper.apply(RollBack(f"{crashed} with it"))
+    except StorageError as error:
+        _log.error("release %s is not left: %s", active.release, error)
+        return False
+    if left:
+        _log.error("%s; release %s is left for the one before it", crashed, active.release)
+    return left
 
 
 def open_beside(state_dir: Path, opens: Opens, factory: Path, metrics: Metrics) -> OpenRelease | None:

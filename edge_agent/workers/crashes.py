@@ -2,9 +2,10 @@
 
 A crash in an engine ends the process, and the incident that it was writing about is the first to be written about after the next
 start. So crashes are counted, in a file to which Python's fault handler writes a trace when the process is ended by SIGSEGV,
-SIGBUS, SIGFPE, SIGILL or SIGABRT, the last of which is also the watchdog's. After `MAX_CRASHES` one start does without engines.
+SIGBUS, SIGFPE, SIGILL or SIGABRT, the last of which is also the watchdog's. After `MAX_CRASHES` the release that runs is left for
+the one before it; where that is the one inside the package, one start does without engines.
 
-Rules: a kill and a power cut leave no trace, and so no suspicion. A stop in order, a start without engines, and an hour without a
+Rules: a kill and a power cut leave no trace, and so no suspicion. A stop in order, a start after too many, and an hour without a
 crash end the row. Where the file cannot be had nothing is counted, and the agent starts as ever.
 """
 
@@ -33,7 +34,7 @@ class Crashes:
         self._path = state_dir / NAME
 
     def too_many(self, now_s: float) -> str:
-        """Why this start is better made without engines, in words; empty where it is not. The row is ended then."""
+        """Why this start is better made without what ran, in words; empty where it is not. The row is ended then."""
         try:
             old_s = now_s - self._path.stat().st_mtime
             with self._path.open("rb") as file:
@@ -46,7 +47,7 @@ class Crashes:
         if count < MAX_CRASHES:
             return ""
         self.end_row()
-        return f"the agent crashed {count} times in a row; no engine is used until the next start, sentences are the template's"
+        return f"the agent crashed {count} times in a row"
 
     def watch(self) -> None:
         """Have a crash from now on leave its trace. For the process, once it is an agent."""

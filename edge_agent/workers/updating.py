@@ -23,8 +23,8 @@ from edge_agent.messages import Topics
 from edge_agent.metrics import Metrics
 from edge_agent.update import Source
 from edge_agent.update.sources import Needs, open_sources
-from edge_agent.workers.active import ReleaseSlot
-from edge_agent.workers.choice import begin, open_beside
+from edge_agent.workers.active import ReleaseSlot, Wish
+from edge_agent.workers.choice import begin, leave_crashing, open_beside
 from edge_agent.workers.keeper import FOLDER, Keeper
 from edge_agent.workers.live import LiveAgent
 from edge_agent.workers.speaking import wish_for
@@ -46,10 +46,12 @@ def make_update(
     deliver: threading.Event,
     metrics: Metrics,
     clock: Clock,
+    crashed: str = "",
 ) -> UpdateWorker | None:
     """Let speak what the record of releases says; the worker that keeps it, or None where it cannot be kept here.
 
-    `factory` is the folder of the release inside the package; `stale` names the workers that make no progress.
+    `factory` is the folder of the release inside the package; `stale` names the workers that make no progress. `crashed` tells of
+    crashes in a row: what is active gives way to the release before it, and where that is none, no engine is used.
     """
     state_dir = Path(settings.state_dir)
     update = settings.update
@@ -67,11 +69,16 @@ def make_update(
         metrics.conditions.set(CONDITION, f"{error}; releases are neither taken nor exchanged until the next start")
         _log.error("no updates until the next start: %s", error)
         slot.want(wish(open_beside(state_dir, opens, factory, metrics)))
+        if crashed:
+            _do_without_engines(slot, metrics, crashed)
         return None
     if keeper.lost:
         metrics.conditions.set(CONDITION, keeper.lost)
+    left = bool(crashed) and leave_crashing(keeper, crashed)
     opened, began_trial = begin(keeper, opens, factory, metrics)
     slot.want(wish(opened))
+    if crashed and not left:
+        _do_without_engines(slot, metrics, crashed)
     live = LiveAgent(
         keeper=keeper,
         slot=slot,
@@ -95,6 +102,13 @@ def make_update(
         clock=clock,
         began_trial=began_trial,
     )
+
+
+def _do_without_engines(slot: ReleaseSlot, metrics: Metrics, crashed: str) -> None:
+    why = f"{crashed}; no engine is used until the next start, sentences are the template's"
+    slot.want(Wish())
+    metrics.conditions.set("crashes", why)
+    _log.error("%s", why)
 
 
 def sources_for(settings: Settings, keeper: Keeper, clock: Clock) -> tuple[Source, ...]:

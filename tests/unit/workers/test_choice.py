@@ -25,7 +25,7 @@ from edge_agent.update.machine import (
     Soaked,
     why_not,
 )
-from edge_agent.workers.choice import begin, open_beside, open_factory, open_speaking
+from edge_agent.workers.choice import begin, leave_crashing, open_beside, open_factory, open_speaking
 from edge_agent.workers.keeper import Keeper
 from tests.unit.workers.parts import StepClock
 
@@ -71,6 +71,28 @@ def device(tmp_path: Path) -> Device:
 
 def test_the_active_release_speaks(device: Device) -> None:
     assert device.speaks() == "2"
+
+
+@pytest.mark.parametrize("meanwhile", [(), ON_TRIAL[:1], ON_TRIAL[:3]], ids=["idle", "verified", "probing"])
+def test_what_crashes_again_and_again_gives_way_down_to_the_factorys(device: Device, meanwhile: tuple[Event, ...]) -> None:
+    if meanwhile:
+        for event in (Found(Candidate(held=held(3), source="repository")), *meanwhile):
+            device.keeper.apply(event)
+    candidate = device.record.candidate
+    for left, then in ((2, held(1)), (1, None)):
+        assert leave_crashing(device.keeper, "the agent crashed 5 times in a row")
+        assert device.record.active == then
+        assert (device.record.ended[-1].held, device.record.ended[-1].result) == (held(left), "rolled-back")
+        assert device.record.ended[-1].reason == "the agent crashed 5 times in a row with it"
+    assert "failed here" in why_not(device.record, held(2))
+    assert device.record.candidate == candidate
+    assert not leave_crashing(device.keeper, "the agent crashed 5 times in a row")
+
+
+def test_what_crashes_on_trial_has_its_own_tries(device: Device) -> None:
+    device.take(3)
+    assert not leave_crashing(device.keeper, "the agent crashed 5 times in a row")
+    assert device.record.active == held(2)
 
 
 def test_what_cannot_be_opened_gives_way_to_what_was_before_it_down_to_templates(device: Device, tmp_path: Path) -> None:
