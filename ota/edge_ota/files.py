@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -44,15 +45,18 @@ class Folder:
         return None if parts is None else small(parts, str(self._folder / name))
 
     def parts(self, name: str) -> Iterator[bytes] | None:
-        """See `Files`. The file is opened at once, and closed after its last part."""
+        """See `Files`. The file is opened at once, and closed after its last part. Nothing but a regular file is read."""
         path = self._folder / name
         try:
-            file = path.open("rb")
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
-        return _parts(file, path)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OperatorError(f"{path}: cannot be read: no regular file")
+        return _parts(os.fdopen(fd, "rb"), path)
 
 
 def small(parts: Iterable[bytes], what: str) -> bytes:

@@ -3,7 +3,8 @@
     edge-ota inspect PATH [--json] [--root TRUSTED_ROOT]
 
 Rules: everything that is signed is verified, and every blob that a group names is compared with its digest; nothing is changed. A
-repository's first root is believed unless `--root` names one to compare it with. Ends with 1 if anything is wrong or expired.
+repository's first root is believed unless `--root` names one to compare it with. So anyone may have written anything of what is
+shown: it is shown without what would move a terminal's cursor. Ends with 1 if anything is wrong or expired.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from edge_ota.repository import (
 from edge_ota.rotate import roles_of
 from edge_ota.seal import check_wrapped, wrapped_keys
 from edge_ota.signing import OperatorError
-from edge_ota.task import told
+from edge_ota.task import printable, told
 from edge_ota.unbundle import Bundle
 
 
@@ -56,7 +57,7 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.root and root is None:
         raise OperatorError(f"{options.root} is missing")
     found = look(options.path, datetime.now(UTC), root)
-    print(json.dumps(found, indent=1, sort_keys=True) if options.json else "\n".join(_lines(found)))
+    print(json.dumps(found, indent=1, sort_keys=True) if options.json else "\n".join(map(printable, _lines(found))))
     return 1 if found["problems"] else 0
 
 
@@ -110,7 +111,8 @@ def _repository(files: Files, now: datetime, root: bytes | None, *, whole: bool)
 
 
 def _group(files: Files, document: Metadata[Targets], role: str, problems: list[str], *, whole: bool) -> dict[str, Any] | None:
-    problems += [f"{role}: names {what}, which is not its own" for what in foreign(role, document.signed)]
+    strange = dict.fromkeys(foreign(role, document.signed))
+    problems += [f"{role}: names {what}, which is not its own" for what in strange]
     entry = entry_of(document, role, RELEASE_NAME)
     if entry is None:
         return None
@@ -122,6 +124,8 @@ def _group(files: Files, document: Metadata[Targets], role: str, problems: list[
         problems.append(f"{role}: {error}")
         return {"here": False}
     for file in document.signed.targets.values():
+        if file.path in strange:
+            continue
         try:
             check_stored(files, file)
         except OperatorError as error:
@@ -135,7 +139,7 @@ def _group(files: Files, document: Metadata[Targets], role: str, problems: list[
         problems.append(f"{role}: {error}")
         keys = None
     wrapped = {} if keys is None else {key_id: len(entries) for key_id, entries in wrapped_keys(keys, role).keys.items()}
-    published = found[1].custom.get("published")
+    published = (found[1].custom or {}).get("published")
     return {**_told(found[0]), "here": True, "published": published, "wrapped": wrapped}
 
 
@@ -179,7 +183,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [str(found["kind"])]
     for name, role in found.get("roles", {}).items():
-        keys = ", ".join(key[:12] for key in role["keys"])
+        keys = ", ".join(str(key)[:12] for key in role["keys"])
         lines.append(f"  {name}: version {role['version']}, until {role['expires']}, {role['threshold']} of {keys}")
     for name, release in [*found.get("groups", {}).items(), *([("release", found["release"])] if "release" in found else [])]:
         if not release or release.get("here") is False:

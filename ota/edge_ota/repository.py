@@ -225,7 +225,7 @@ def stored(files: Files, entry: TargetFile) -> bytes:
     """The bytes of a small target, verified. Raises OperatorError."""
     name = stored_name(entry)
     data = _present(files, name)
-    if not is_whole([data], entry.length, entry.hashes["sha256"]):
+    if not is_whole([data], entry.length, _sha256(entry)):
         raise OperatorError(f"{name}: not what was signed")
     return data
 
@@ -236,8 +236,15 @@ def check_stored(files: Files, entry: TargetFile) -> None:
     parts = files.parts(name)
     if parts is None:
         raise OperatorError(f"{name} is missing")
-    if not is_whole(parts, entry.length, entry.hashes["sha256"]):
+    if not is_whole(parts, entry.length, _sha256(entry)):
         raise OperatorError(f"{name}: not what was signed")
+
+
+def _sha256(entry: TargetFile) -> str:
+    try:
+        return entry.hashes["sha256"]
+    except KeyError:
+        raise OperatorError(f"{entry.path}: is named without its SHA-256") from None
 
 
 def blob_name(sha256: str) -> str:
@@ -246,9 +253,9 @@ def blob_name(sha256: str) -> str:
 
 
 def stored_name(entry: TargetFile) -> str:
-    """Where a target's file is, below the repository."""
+    """Where a target's file is, below the repository. Raises OperatorError where the entry has no SHA-256."""
     folder, _, name = entry.path.rpartition("/")
-    return f"{TARGETS}/{folder}/{entry.hashes['sha256']}.{name}"
+    return f"{TARGETS}/{folder}/{_sha256(entry)}.{name}"
 
 
 def target(path: str, data: bytes, custom: Mapping[str, Any] | None = None) -> TargetFile:

@@ -81,5 +81,5 @@ def told(name: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except EdgeAgentError as error:
-        print(f"edge-ota {name}: {error}", file=sys.stderr)
+        print("\n".join(map(printable, f"edge-ota {name}: {error}".split("\n"))), file=sys.stderr)
         return 1

@@ -29,6 +29,8 @@ class Bundle:
 
     def __init__(self, path: Path) -> None:
         """Raises OperatorError for what is no bundle."""
+        if path.exists() and not path.is_file():  # a FIFO would be waited for, a device read for ever
+            raise OperatorError(f"{path}: is no regular file")
         self._path = path
         self._at: dict[str, tuple[int, int]] = {}
         """Offset and size of each member."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,10 +22,15 @@ from edge_ota.signing import OperatorError
 from edge_ota.unbundle import MAX_MEMBERS, Bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from securesystemslib.formats import encode_canonical
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.update import ustar
 from tests.ota.repositories import Operator
+from tests.update import fleet
+from tests.update.bundles import bundle as made_bundle
+from tests.update.bundles import in_bundle
+from tests.update.simulator import Repository
 
 Shown = pytest.CaptureFixture[str]
 
@@ -165,6 +172,54 @@ def test_a_member_that_nothing_refers_to_is_a_problem(packed: bytes, tmp_path: P
     (tmp_path / "b.tar").write_bytes(packed[: -len(END)] + _member("targets/extra", b"x") + END)
     assert inspect.main([str(tmp_path / "b.tar")]) == 1
     assert "targets/extra: nothing refers to it" in capsys.readouterr().out
+
+
+def _odd_target(signed: dict[str, Any]) -> None:
+    signed["targets"]["blobs/\x1b[2J"] = {"length": 1, "hashes": {"sha512": "0" * 128}}
+
+
+def _release_without_sha256(signed: dict[str, Any]) -> None:
+    signed["targets"]["groups/a/release.json"]["hashes"] = {"sha512": "0" * 128}
+
+
+def _odd_key_id(signed: dict[str, Any]) -> None:
+    signed["delegations"]["roles"][0]["keyids"].append(7)
+
+
+def _odd_role(signed: dict[str, Any]) -> None:
+    signed["delegations"]["roles"][0]["name"] = "group-\x1b]0;here\x07"
+
+
+def _nothing(signed: dict[str, Any]) -> None:
+    """A release that was published without a word beside it."""
+
+
+@pytest.mark.parametrize("change", [_odd_target, _release_without_sha256, _odd_key_id, _odd_role, _nothing])
+def test_whatever_stands_in_a_bundle_of_anyones_keys_is_shown_and_moves_no_cursor(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], capsys: Shown
+) -> None:
+    repository = Repository(groups=("a",))
+    fleet.publish(repository, fleet.contents(1))
+    role = "targets" if change in (_odd_key_id, _odd_role) else "group-a"
+    name = f"metadata/{repository.signed(role).version}.{role}.json"
+    document = json.loads(repository.files[name])
+    change(document["signed"])
+    payload = str(encode_canonical(document["signed"])).encode()
+    document["signatures"] = [signer.sign(payload).to_dict() for signer in repository.signers[role]]
+    (tmp_path / "b.tar").write_bytes(made_bundle(in_bundle({**repository.files, name: json.dumps(document).encode()})))
+    assert inspect.main([str(tmp_path / "b.tar")]) == 1, "an older state of the repository is in it too"
+    shown = capsys.readouterr()
+    assert all(line.isprintable() for line in (shown.out + shown.err).splitlines())
+    assert "\x1b" not in shown.out + shown.err
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, capsys: Shown) -> None:
+    os.mkfifo(tmp_path / "b.tar")
+    assert inspect.main([str(tmp_path / "b.tar")]) == 1
+    (tmp_path / "metadata").mkdir()
+    os.mkfifo(tmp_path / "metadata/1.root.json")
+    assert inspect.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("no regular file") == 2
 
 
 def test_a_bundle_expires_with_its_timestamp(packed: bytes, tmp_path: Path) -> None:
