@@ -7,6 +7,8 @@ bar, anything else a line for each change. Ctrl-C ends the watching, and the upd
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -108,6 +110,7 @@ def trust_anew(settings: Settings) -> int:
     _need_group(settings)
     if _agent_runs(settings):
         raise RequestError("runs", "the agent runs: stop it first, so that nothing looks meanwhile")
+    _need_its_user(settings)
     folder = Path(settings.state_dir) / FOLDER / TRUST
     keeper = Keeper.open(Path(settings.state_dir), SystemClock())
     try:
@@ -157,6 +160,7 @@ def _watched(settings: Settings, order: Order, before: Record, bar: Bar) -> Reco
 
 def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
     """Carry the order out in this process; the record when that is over, or waits for the agent."""
+    _need_its_user(settings)
     clock = SystemClock()
     keeper = Keeper.open(Path(settings.state_dir), clock)
     worker = UpdateWorker(
@@ -250,6 +254,22 @@ def _print_outcomes(state: UpdateState, most: int) -> None:
 def _need_group(settings: Settings) -> None:
     if not settings.update.group:
         raise RequestError("updates-off", f"{OFF}; see docs/updates.md")
+
+
+def _need_its_user(settings: Settings) -> None:
+    """Raises RequestError where root would write what the agent, whose state folder it is, could not read afterwards."""
+    folder = Path(settings.state_dir)
+    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat().st_uid) == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise RequestError(
+        "other-user",
+        f"the agent does not run, and {folder} is {name}'s, who could not read what root writes there: start the agent first,"
+        f" or run this command as that user, with `runuser -u {name} -- edge-agent update ...`",
+    )
 
 
 def _agent_runs(settings: Settings) -> bool:

@@ -154,6 +154,22 @@ def test_two_at_once_are_one_too_many(fleet: Fleet, tmp_path: Path) -> None:
     other.stop()
 
 
+def test_root_leaves_nothing_that_the_agents_user_could_not_read(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_at(tmp_path, fleet)
+    state = Path(settings.state_dir)
+    state.mkdir()
+    if os.geteuid() == 0:
+        os.chown(state, 65_534, 65_534)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(RequestError, match=r"runuser -u \S+ -- edge-agent update"):
+        updates.check(settings, again=False)
+    with pytest.raises(RequestError, match="other-user"):
+        updates.trust_anew(settings)
+    assert list(state.iterdir()) == []
+
+
 def test_what_is_no_bundle_is_said_to_be_none(fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_at(tmp_path, fleet)
     os.mkfifo(tmp_path / "fifo")
