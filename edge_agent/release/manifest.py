@@ -46,6 +46,9 @@ MAX_LEVELS = 8
 """Of folders in a path and the file below them: each folder is made and synced by itself."""
 MAX_COUNTER = (1 << 53) - 1
 """The largest whole number that every reader of JSON keeps as it is (RFC 8259, section 6)."""
+MAX_LEAP = 1 << 42
+"""How far a counter may be above the one before it: whoever stole a key cannot use up all counters that there are with one
+release. Counters that are milliseconds since 1970 fit."""
 MAX_RSS_BYTES = 1 << 36
 MAX_SENTENCE_S = 600.0
 

@@ -12,7 +12,8 @@ Rules:
 * What is active changes in three places only: a trial that soaked, a rollback that was ordered, a release found rotten.
 * A try is counted before it is made, so that one which takes the device down with it is counted too. One that was ended in order
   is given back: a release is not blamed for restarts.
-* A counter that failed, and any below it, is not taken again before a higher one comes or a person says so.
+* A counter that failed, and any below it, is not taken again before a higher one comes or a person says so. One that leaps
+  ahead is not taken: after a counter that has none above it no release could ever follow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_agent.errors import plain
+from edge_agent.release.manifest import MAX_LEAP
 from edge_agent.update.floor import Floor
 
 Stage: TypeAlias = Literal["idle", "fetching", "verified", "staged", "probing", "trial"]
@@ -223,6 +225,9 @@ def why_not(record: Record, offered: Held) -> str:
         return f"{failed} (`update check --again` forgets that)"
     if offered.counter <= record.committed_counter and offered.manifest_sha256 not in record.rotten:
         return f"counter {offered.counter} is not above {record.committed_counter}, which ran here"
+    highest = max(record.refused_counter, record.committed_counter)
+    if highest >= 0 and offered.counter - highest > MAX_LEAP:
+        return f"counter {offered.counter} is more than {MAX_LEAP} above {highest}, the highest here"
     return ""
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from securesystemslib.signer import Signer
 
 from edge_agent.release.group_keys import KEYS_NAME, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, Manifest, encode_manifest, parse_manifest, stored_form
+from edge_agent.release.manifest import MANIFEST_NAME, MAX_LEAP, Manifest, encode_manifest, parse_manifest, stored_form
 from edge_agent.release.sealing import seal_of
 from edge_ota.contents import refuse_contents
 from edge_ota.files import Files, Folder, is_whole, put
@@ -156,6 +156,11 @@ def _check_counter(repository: Path, state: State, group: str, manifest: Manifes
     if manifest.counter <= current[0].counter:
         raise OperatorError(
             f"{manifest.id}: counter {manifest.counter} is not above {current[0].counter}, which group {group} has: build it anew"
+        )
+    if manifest.counter - current[0].counter > MAX_LEAP:
+        raise OperatorError(
+            f"{manifest.id}: counter {manifest.counter} is more than {MAX_LEAP} above {current[0].counter}, which group {group}"
+            " has: gateways would not take it: build it anew"
         )
 
 

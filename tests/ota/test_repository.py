@@ -15,6 +15,7 @@ from edge_ota.roles import ISSUED_FIELD
 from edge_ota.signing import read_public
 from tuf.api.exceptions import RepositoryError
 
+from edge_agent.release.manifest import MAX_LEAP
 from edge_agent.update.seen import ISSUED_FIELD as DEVICES_ISSUED_FIELD
 from tests.ota.repositories import INIT_SECRET, Operator, unpack
 
@@ -55,6 +56,8 @@ def test_a_counter_must_grow(operator: Operator, tmp_path: Path, capsys: pytest.
     assert operator.publish(3) == 0
     assert operator.publish(2) == 1
     assert "counter 2 is not above 3" in capsys.readouterr().err
+    assert operator.publish(4 + MAX_LEAP) == 1
+    assert f"counter {4 + MAX_LEAP} is more than {MAX_LEAP} above 3" in capsys.readouterr().err
     again = publish.main(
         [str(operator.repository), str(operator.folder / "release-3"), "--group", "canary", *operator.with_keys("online")]
     )

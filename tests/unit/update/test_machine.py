@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edge_agent.release.manifest import MAX_COUNTER, MAX_LEAP
 from edge_agent.update.machine import (
     MAX_OUTCOMES,
     MAX_TRIES,
@@ -93,6 +94,13 @@ def test_what_ends_badly_is_not_taken_again(events: tuple[Event, ...], result: s
     assert "failed here" in why_not(record, held(4))
     assert why_not(record, held(6)) == ""
     assert why_not(run(record, Again()), held(5)) == ""
+
+
+def test_no_single_release_uses_up_all_counters_that_there_are() -> None:
+    assert why_not(Record(), held(MAX_COUNTER)) == "", "the first release of a fleet may have any"
+    for before in (committed(Record(), 1), run(Record(), found(1), Failed("bad"))):
+        assert why_not(before, held(1 + MAX_LEAP)) == ""
+        assert "more than" in why_not(before, held(2 + MAX_LEAP))
 
 
 def test_tries_are_counted_before_they_are_made() -> None:
