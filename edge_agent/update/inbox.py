@@ -171,6 +171,9 @@ class Inbox:
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
+                except OSError as error:  # what is rotten on a medium does not hide what is not
+                    self._complain(f"{self._folder}: {entry.name!a} is left alone: {error.strerror}")
+                    continue
                 if stat.S_ISREG(found.st_mode) and entry.name.isprintable():
                     bundles.append((entry.name, _Look(found.st_size, found.st_mtime_ns)))
                 else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +121,24 @@ def test_a_medium_full_of_rubbish_costs_few_looks_and_few_words(tmp_path: Path, 
         assert _settled(inbox, clock) is None
     assert looks == MAX_BUNDLES
     assert len(caplog.records) <= MAX_COMPLAINTS + looks
+
+
+def test_what_is_rotten_on_a_medium_hides_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rotten:
+        name = "rotten.tar"
+
+        def stat(self, *, follow_symlinks: bool) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    clock = At()
+    _bundle(tmp_path, "good.tar")
+    (good,) = os.scandir(tmp_path)
+    monkeypatch.setattr("os.scandir", lambda folder: contextlib.nullcontext(iter([Rotten(), good])))
+    with _inbox(tmp_path, clock) as inbox:
+        assert _settled(inbox, clock) is not None
+    assert "'rotten.tar' is left alone: Input/output error" in caplog.text
 
 
 def test_a_bundle_that_may_not_be_read_is_left_alone_and_told_once(

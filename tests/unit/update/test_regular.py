@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_what_is_no_regular_file_is_not_opened_or_waited_for(tmp_path: Path, mon
     for path in (tmp_path / "none", tmp_path / "none/file"):
         with pytest.raises(FileNotFoundError):
             Regular(path, Meter(100))
+
+
+def test_a_medium_that_fails_is_said_and_a_stick_that_comes_back_is_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "file").write_bytes(b"0123456789")
+    file = Regular(tmp_path / "file", Meter(100))
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(LinkError, match="file: Input/output error"):
+        file.read(0, 5)
+    monkeypatch.undo()
+    assert file.read(0, 5) == b"01234"
+    file.close()
 
 
 def test_more_than_may_be_read_is_not_read(tmp_path: Path) -> None:
