@@ -20,6 +20,8 @@ from edge_agent.update.pace import Uniform
 
 RETRY_MIN_S = 15.0
 RETRY_MAX_S = 3_600.0
+MAX_OPEN = 64
+"""Actions of which something is said at the same time: a server that names ever new ones has to take the first ones first."""
 MAX_TOLD = 64
 """Actions that are remembered as told."""
 _MAX_DOUBLINGS = 16
@@ -73,8 +75,8 @@ class Closings:
         self._told: deque[str] = deque(maxlen=MAX_TOLD)
 
     def add(self, closing: Closing) -> None:
-        """Say this of an action, unless something is being said of it already."""
-        if closing.id not in self._open:
+        """Say this of an action, unless something is being said of it already, or of too many: who knows of it says it again."""
+        if closing.id not in self._open and len(self._open) < MAX_OPEN:
             self._open[closing.id] = _Open(closing, self._clock.monotonic_s())
 
     def knows(self, id: str) -> bool:

@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -118,6 +119,7 @@ class Hawkbit:
         self.trouble = ""
         self._failing = ""
         """Why the last poll failed, in words; empty where it did not."""
+        self._polled_s = -math.inf
         self._complaints: set[str] = set()
 
     def lead(self) -> Lead | None:
@@ -214,13 +216,18 @@ class Hawkbit:
             return _Errand(self._feedback(closing.id, part), lambda reply: self._closings.answered(closing, reply))
         if self._errands:
             return self._errands.popleft()
-        work = self._work
-        again = self._wants_offer and work is not None and work.pace.is_due() and not self._pace.is_failing
-        if self._pace.is_due() or again:
+        if self._pace.is_due() or self._asks_again():
             self._pace.asks()
+            self._polled_s = self._clock.monotonic_s()
             self._wants_offer = False
             return _Errand(Request(url=self._base), self._polled)
         return None
+
+    def _asks_again(self) -> bool:
+        """Whether a deployment is waited for that was not carried out. However many there are, the server's pace is kept."""
+        work = self._work
+        is_wanted = self._wants_offer and work is not None and work.pace.is_due() and not self._pace.is_failing
+        return is_wanted and self._clock.monotonic_s() - self._polled_s >= self._settings.poll_min_s
 
     def _polled(self, reply: Reply) -> None:
         if reply.status != _OK:
@@ -270,7 +277,8 @@ class Hawkbit:
             self._offer = self._seen[1]
             return
         if reply.status in LATER or reply.status >= 500:
-            self._fails(reply)
+            self._pace.rests(reply.retry_after_s)  # with each poll it is asked for once
+            self._complain(self._why(reply))
             return
         if reply.status != _OK:
             return  # it is gone, or is being cancelled: the next poll tells
@@ -360,10 +368,13 @@ class Hawkbit:
 
     def _fails(self, reply: Reply) -> None:
         self._pace.failed(reply.retry_after_s)
-        self._failing = reply.problem or f"{self._settings.url}: status {reply.status}{_WHY.get(reply.status, '')}"
+        self._failing = self._why(reply)
         if reply.status in _FOR_PEOPLE:
             self.trouble = self._failing
         self._complain(self._failing)
+
+    def _why(self, reply: Reply) -> str:
+        return reply.problem or f"{self._settings.url}: status {reply.status}{_WHY.get(reply.status, '')}"
 
     def _complain(self, text: str) -> None:
         """Tell people, once."""

@@ -74,6 +74,10 @@ class Pace:
         self._failures += 1
         self._due_s = now_s + max(wait_s, least_s)
 
+    def rests(self, least_s: float) -> None:
+        """The other side wants to be left alone so long at least."""
+        self._due_s = max(self._due_s, self._clock.monotonic_s() + least_s)
+
     def hint(self) -> None:
         """It may be worth asking soon."""
         now_s = self._clock.monotonic_s()

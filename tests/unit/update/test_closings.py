@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.update.closings import MAX_TOLD, RETRY_MAX_S, RETRY_MIN_S, Closing, Closings, Part
+from edge_agent.update.closings import MAX_OPEN, MAX_TOLD, RETRY_MAX_S, RETRY_MIN_S, Closing, Closings, Part
 from edge_agent.update.courier import Reply
 from tests.unit.update.clocks import At, Longest
 
@@ -104,3 +104,13 @@ def test_a_late_reply_and_old_ends_do_no_harm() -> None:
         closings.add(Closing(f"n{number}", (_CLOSES,)))
         _say(closings, 200)
     assert not closings.knows("7")
+
+
+def test_a_server_that_names_ever_new_actions_is_told_of_so_many_at_a_time() -> None:
+    closings = Closings(At(), Longest())
+    for number in range(MAX_OPEN + 5):
+        closings.add(Closing(str(number), (_CLOSES,)))
+    assert not closings.knows(str(MAX_OPEN))
+    assert _say(closings, 200) == _CLOSES
+    closings.add(Closing(str(MAX_OPEN), (_CLOSES,)))
+    assert closings.knows(str(MAX_OPEN))

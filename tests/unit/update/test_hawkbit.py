@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.config.settings import TlsSettings
+from edge_agent.update import Verdict
 from edge_agent.update.jobs import RemoteBundle
 from edge_agent.update.machine import Ended, Held
-from tests.update.hawkbit_device import Device, settle
+from tests.update.hawkbit_device import STEP_S, Device, settle
 from tests.update.hawkbit_stub import hawkbit
 from tests.update.server import answering
 
@@ -79,6 +81,40 @@ def test_a_root_that_is_none_is_a_failure_and_said_once(tmp_path: Path, caplog: 
         for _ in range(60):
             device.step()
         assert caplog.text.count("no such document") == 1
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_deployment_that_the_server_cannot_show_is_asked_for_once_with_each_poll(tmp_path: Path, status: int) -> None:
+    with hawkbit() as server:
+        server.sleep = "00:00:59"
+        server.faults = lambda method, path: status if "/deploymentBase/" in path else ""
+        device = Device(server.url, tmp_path)
+        action = server.assign()
+        for _ in range(60):
+            device.step()
+        shown = [asked for asked in server.asked if "/deploymentBase/" in asked]
+        assert 5 < len(shown) <= 21, "twenty minutes"
+        server.faults = lambda method, path: ""
+        device.steps()
+        assert action.state == "finished"
+
+
+def test_ever_new_deployments_that_fail_do_not_make_it_ask_more_often(tmp_path: Path) -> None:
+    with hawkbit() as server:
+        server.sleep = "12:00:00"
+        device = Device(server.url, tmp_path)
+        device.settings = replace(device.settings, poll_min_s=60.0)
+        device.start()
+        device.verdicts = [Verdict.failed] * 60
+        for _ in range(60):
+            if len(device.leads) == len(server.actions):
+                for older in server.actions.values():
+                    older.state = "finished"
+                server.assign()
+            device.step()
+            device.clock.s -= STEP_S - 5.0
+        polls = [asked for asked in server.asked if asked.endswith("/gw-1")]
+        assert 2 < len(polls) <= 6, "five minutes"
 
 
 def test_a_hint_is_followed_soon(tmp_path: Path) -> None:

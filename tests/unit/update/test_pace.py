@@ -78,6 +78,10 @@ def test_what_the_other_side_asks_for_is_the_least() -> None:
     _asks(pace, clock)
     pace.failed(least_s=500.0)
     assert pace.left_s() == 500.0
+    pace.rests(400.0)
+    assert pace.left_s() == 500.0
+    pace.rests(600.0)
+    assert pace.left_s() == 600.0
 
 
 def test_a_hint_makes_it_due_but_not_too_often() -> None:
