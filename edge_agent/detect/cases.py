@@ -50,6 +50,8 @@ from edge_agent.values import Anomaly, Ending, Kind, Rejection
 LOOKS = (4, 8, 16, 32, 64)
 """At these ages (readings since onset) an open anomaly is looked at again."""
 _ASKED_AT = (16, 32)
+CLASSIFIER_FAILED = "classifier-failed"
+"""The reason under which a failure of the classifier is counted."""
 
 
 class Case(Struct):
@@ -120,7 +122,7 @@ class Cases:
         try:
             answer: Classified = self._classifier.classify(windows)
         except EngineError as error:
-            self.failures.append(Rejection("", "classifier-failed", str(error)))
+            self.failures.append(Rejection("", CLASSIFIER_FAILED, str(error)))
             return {}
         return {
             c: _Answer(answer.probabilities[i], answer.signatures[i].tobytes(), answer.signed_by) for i, c in enumerate(columns)

@@ -27,8 +27,12 @@ _ONSET = 40
 
 
 def wrong_classifier(classifier: Classifier, cpu_s: Callable[[], float]) -> str:
-    """Why the classifier is unfit, in words; empty where it is not. `cpu_s` tells how much of a processor was used so far."""
+    """Why the classifier is unfit, in words; empty where it is not. `cpu_s` tells how much of a processor was used so far.
+
+    Raises EngineError where it fails.
+    """
     names, windows = trial_windows()
+    classifier.classify(extreme_windows())  # only that it can: nobody knows what these are
     before_s = cpu_s()
     answers = [classifier.classify(windows) for _ in range(_ROUNDS)]
     window_s = (cpu_s() - before_s) / (_ROUNDS * len(windows))
@@ -48,6 +52,14 @@ def wrong_classifier(classifier: Classifier, cpu_s: Callable[[], float]) -> str:
     if window_s > MAX_WINDOW_S:
         return f"its classifier takes {window_s:.2f} s for one window, at most {MAX_WINDOW_S:g} s are allowed"
     return ""
+
+
+def extreme_windows() -> NDArray[np.float32]:
+    """Windows at the ends of the scale, where streams that never moved before leap to: shape (n, WINDOW_READINGS)."""
+    after, time = np.arange(WINDOW_READINGS) >= _ONSET, np.arange(WINDOW_READINGS)
+    shapes = (time * 0 + 1, after, time == WINDOW_READINGS - 1, np.where(time % 2, 1, -1), np.linspace(-1, 1, WINDOW_READINGS))
+    up = np.stack([np.asarray(shape, dtype=np.float32) for shape in shapes])
+    return np.concatenate([up, -up, np.zeros((1, WINDOW_READINGS), dtype=np.float32)])
 
 
 def trial_windows() -> tuple[tuple[str, ...], NDArray[np.float32]]:

@@ -75,6 +75,7 @@ class Running(Struct, frozen=True, kw_only=True):
     refused: int = 0
     """Those of them in which the verifier refused a draft."""
     writer_failures: int = 0
+    classifier_failures: int = 0
 
     @property
     def taken(self) -> bool:
@@ -124,6 +125,12 @@ class ReleaseSlot:
             if number == self._running.number:
                 failures = self._running.writer_failures + 1
                 self._running = replace(self._running, writer_failures=failures, problem=problem or self._running.problem)
+
+    def classifier_failed(self, number: int, times: int) -> None:
+        """The classifier failed while running, so often."""
+        with self._lock:
+            if number == self._running.number:
+                self._running = replace(self._running, classifier_failures=self._running.classifier_failures + times)
 
     def state(self) -> Running:
         """How the newest wish does."""

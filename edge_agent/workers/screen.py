@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from edge_agent.clock import Clock
 from edge_agent.detect.bank import DetectorBank
+from edge_agent.detect.cases import CLASSIFIER_FAILED
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.incidents import IncidentBook
 from edge_agent.journal import Journal
@@ -293,6 +294,8 @@ class ScreenWorker:
                 self._metrics.kinds.add(anomaly.kind)
         for reason, count in screened.notes.items():
             rejections.add(reason, count)
+        if failed := sum(rejection.reason == CLASSIFIER_FAILED for rejection in screened.rejections):
+            self._slot.classifier_failed(self._active.number, failed)
         for rejection in screened.rejections:
             rejections.add(rejection.reason)
             if rejection.reason not in self._reported and len(self._reported) < MAX_BATCH:

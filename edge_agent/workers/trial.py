@@ -1,7 +1,7 @@
 """The trial of a release in the running agent: what is watched while it soaks, and what is held against it.
 
-Rules: pure; whoever watches hands in what was seen and the time. A release fails for what it is: engines that cannot be opened, a
-writer that fails, sentences that the verifier refuses far more often than a release may, memory beyond its own limit, a worker
+Rules: pure; whoever watches hands in what was seen and the time. A release fails for what it is: engines that cannot be opened or
+fail while they run, sentences that the verifier refuses far more often than a release may, memory beyond its own limit, a worker
 that makes no progress. The time counts from when every worker has taken it: a busy device does not soak by waiting.
 """
 
@@ -21,6 +21,7 @@ MIN_JUDGED = 8
 MAX_REFUSED = 0.5
 """A release that was good enough to pass its probe is refused by the verifier now and then, not every other time."""
 MAX_WRITER_FAILURES = 3
+MAX_CLASSIFIER_FAILURES = 3
 SPARE_RSS_BYTES = 64 << 20
 """What the rest of the agent may grow by meanwhile: more streams, a longer queue."""
 
@@ -63,6 +64,8 @@ class Trial:
                 return f"the worker {name} makes no progress since"
         if running.writer_failures >= MAX_WRITER_FAILURES:
             return f"the writer failed {running.writer_failures} times"
+        if running.classifier_failures >= MAX_CLASSIFIER_FAILURES:
+            return f"the classifier failed {running.classifier_failures} times"
         if running.sentences >= MIN_JUDGED and running.refused > MAX_REFUSED * running.sentences:
             return f"the verifier refused the writer in {running.refused} of {running.sentences} texts"
         if seen.rss_bytes > self._max_rss_bytes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_agent.detect import CLASSES
 from edge_agent.detect.contract import SIGNATURE_BYTES, WINDOW_READINGS, Classified
 from edge_agent.engines.loading import open_release
+from edge_agent.errors import EngineError
 from edge_agent.probe.classifier import MAX_WINDOW_S, trial_windows, wrong_classifier
 
 Array = NDArray[np.float32]
@@ -89,3 +90,14 @@ def test_a_classifier_that_keeps_readings_waiting_is_told() -> None:
     ticks = itertools.count()
     taken_s = 2 * MAX_WINDOW_S * 3 * len(trial_windows()[0])
     assert "for one window" in wrong_classifier(Sound(), lambda: next(ticks) * taken_s)
+
+
+def test_a_classifier_that_fails_at_the_ends_of_the_scale_is_told() -> None:
+    class Failing(Sound):
+        def classify(self, windows: Array) -> Classified:
+            if windows.max() > np.abs(trial_windows()[1]).max():
+                raise EngineError("gather index out of bounds")
+            return super().classify(windows)
+
+    with pytest.raises(EngineError, match="out of bounds"):
+        wrong_classifier(Failing(), still)

@@ -35,8 +35,10 @@ def test_words_about_an_earlier_wish_count_for_nothing() -> None:
     slot.took("explain", old, "it is broken")
     slot.wrote(old, refused=True)
     slot.failed(old, "given up")
+    slot.classifier_failed(old, 1)
     state = slot.state()
     assert (state.number, state.taken_by, state.problem, state.sentences, state.writer_failures) == (new, (), "", 0, 0)
+    assert state.classifier_failures == 0
 
 
 def test_what_is_said_of_the_present_wish_is_counted() -> None:
@@ -50,4 +52,5 @@ def test_what_is_said_of_the_present_wish_is_counted() -> None:
     state = slot.state()
     assert (state.problem, state.sentences, state.refused, state.writer_failures) == ("no writer; no classifier", 2, 1, 1)
     slot.failed(number, "given up")
-    assert slot.state().problem == "given up"
+    slot.classifier_failed(number, 2)
+    assert (slot.state().problem, slot.state().classifier_failures) == ("given up", 2)

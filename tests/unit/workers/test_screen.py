@@ -285,3 +285,13 @@ def test_a_classifier_that_cannot_be_opened_is_told_and_tried_again(bench: Bench
     bench.worker.step(0.0)
     assert (good.opened, bench.slot.state().problem) == (1, "")
     assert not any("classifier" in each for each in bench.metrics.conditions.current())
+
+
+def test_a_classifier_that_fails_while_it_runs_costs_no_anomaly_and_is_told(bench: Bench) -> None:
+    class Failing:
+        def classify(self, windows: NDArray[np.float32]) -> Classified:
+            raise EngineError("gather index out of bounds")
+
+    bench.slot.want(Wish(open_classifier=Failing, classifier_key="failing"))
+    assert spiked(bench)
+    assert bench.slot.state().classifier_failures == bench.metrics.rejections.by_label()["classifier-failed"] > 0

@@ -8,7 +8,15 @@ import pytest
 
 from edge_agent.release.manifest import Limits
 from edge_agent.workers.active import TAKERS, Running
-from edge_agent.workers.trial import MAX_WRITER_FAILURES, MIN_JUDGED, SPARE_RSS_BYTES, TAKE_S, Trial, Watched
+from edge_agent.workers.trial import (
+    MAX_CLASSIFIER_FAILURES,
+    MAX_WRITER_FAILURES,
+    MIN_JUDGED,
+    SPARE_RSS_BYTES,
+    TAKE_S,
+    Trial,
+    Watched,
+)
 
 LIMITS = Limits(max_rss_bytes=100 << 20, max_sentence_s=1.0)
 BEFORE = 50 << 20
@@ -29,7 +37,8 @@ def seen(rss_bytes: int = BEFORE, stale: tuple[str, ...] = (), **running: Any) -
         (seen(problem="the writer cannot be loaded"), "cannot be loaded"),
         (seen(stale=("explain",)), "explain makes no progress"),
         (seen(stale=("deliver", "screen")), "screen makes no progress"),
-        (seen(writer_failures=MAX_WRITER_FAILURES), "failed 3 times"),
+        (seen(writer_failures=MAX_WRITER_FAILURES), "the writer failed 3 times"),
+        (seen(classifier_failures=MAX_CLASSIFIER_FAILURES), "the classifier failed 3 times"),
         (seen(sentences=MIN_JUDGED, refused=MIN_JUDGED // 2 + 1), "refused the writer in 5 of 8"),
         (seen(rss_bytes=MOST + 1), "MiB of memory"),
     ],
@@ -43,7 +52,7 @@ def test_what_is_held_against_a_release(watched: Watched, said: str) -> None:
     [
         seen(),
         seen(stale=("deliver",)),
-        seen(writer_failures=MAX_WRITER_FAILURES - 1),
+        seen(writer_failures=MAX_WRITER_FAILURES - 1, classifier_failures=MAX_CLASSIFIER_FAILURES - 1),
         seen(sentences=MIN_JUDGED - 1, refused=MIN_JUDGED - 1),
         seen(sentences=100, refused=50),
         seen(rss_bytes=MOST),
