@@ -30,7 +30,7 @@ MAX_KEYS_BYTES = 1 << 20
 """A group's wrapped keys: some 7 000, each for one device. Every device fetches them all."""
 KEY_BYTES = 32
 
-KeyId: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 _GROUP_LABEL = "edge-agent-group-key/1"
 _DEVICE_LABEL = "edge-agent-device-key/1"

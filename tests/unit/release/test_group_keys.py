@@ -138,6 +138,8 @@ def test_the_document_is_canonical_and_bounded() -> None:
         (b'{"format":"edge-agent-keys/1","keys":{"x":{}}}', "keys"),
         (b'{"format":"edge-agent-keys/1","keys":{"' + b"0" * 32 + b'":{"' + b"0" * 32 + b'":"?"}}}', "not the keys"),
         (b'{"format":"edge-agent-keys/1","keys":{"' + b"0" * 32 + b'":{"' + b"0" * 32 + b'":7}}}', "not the keys"),
+        (b'{"format":"edge-agent-keys/1","keys":{"' + b"0" * 32 + b'\\n":{}}}', "not the keys"),
+        (b'{"format":"edge-agent-keys/1","keys":{},"\\u001b[2J":1}', r"unknown field `\?\[2J`"),
         (b'{"keys":' * 2_000, "not the keys of a group"),
         (b" " * (MAX_KEYS_BYTES + 1), "larger than"),
     ],
