@@ -139,9 +139,9 @@ def _show(trust: Trust, folder: Path) -> None:
 
 
 def _file_name(name: str) -> str:
-    """A target's name as that of one file, which cannot leave its folder."""
+    """A target's name as that of one file, which cannot leave its folder and is not hidden in it."""
     quoted = quote(name, "")
-    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 if __name__ == "__main__":

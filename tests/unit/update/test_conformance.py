@@ -149,12 +149,13 @@ def test_a_role_of_any_name_stays_in_its_folder(client: Client, repository: Repo
     assert {path.name for path in client.metadata.parent.iterdir()} == {"metadata", "targets", "initial_root.json"}
 
 
-@pytest.mark.parametrize("name", ["..", "../outside", "/etc/passwd", "a/../../b"])
-def test_a_target_of_any_name_stays_in_its_folder(client: Client, repository: Repository, name: str) -> None:
+@pytest.mark.parametrize("name", ["..", "../outside", "/etc/passwd", "a/../../b", ".x"])
+def test_a_target_of_any_name_stays_in_its_folder_in_sight(client: Client, repository: Repository, name: str) -> None:
     repository.add("targets", name, b"content")
     repository.publish()
     client.init()
-    client.download(name)
+    assert client.download(name) == 0
+    assert [path.name.startswith(".") for path in client.targets.iterdir()] == [False]
     assert {path.name for path in client.metadata.parent.iterdir()} == {"metadata", "targets", "initial_root.json"}
 
 
