@@ -92,7 +92,7 @@ def test_what_goes_wrong_says_which_bundle_it_was(tmp_path: Path) -> None:
     with pytest.raises(RepositoryRefusedError, match=r"stick\.tar: at 0: not a header"):
         bundles.local(Bundle(path=str(path)), SystemClock(), Meter(1 << 20), 10.0)
     path.write_bytes(DATA[:5_000])
-    with pytest.raises(LinkError, match=r"stick\.tar: has 5000 bytes, and a bundle"):
+    with pytest.raises(LinkError, match=r"stick\.tar: ends after 5000 bytes, before its bundle"):
         bundles.local(Bundle(path=str(path)), SystemClock(), Meter(1 << 20), 10.0)
     path.unlink()
     with pytest.raises(LinkError, match=r"stick\.tar: there is no such file"):

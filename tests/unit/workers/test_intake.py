@@ -189,6 +189,13 @@ def test_a_problem_of_a_look_is_told_and_its_floor_is_kept(bench: Bench, kind: A
     assert bench.told[-1][0] is Verdict.nothing
 
 
+def test_what_happened_on_the_way_is_told_without_a_word_of_ours_before_it(bench: Bench) -> None:
+    bench.offer()
+    bench.ends(Looked(floor=Floor(), time_s=1.0, problem=Problem(kind="link", reason="link", detail="/a.tar: ends too early")))
+    assert bench.told == [(Verdict.failed, "/a.tar: ends too early")]
+    assert bench.keeper.record.looked == "repository: /a.tar: ends too early"
+
+
 def test_a_child_that_dies_or_talks_nonsense_is_a_failed_look(bench: Bench) -> None:
     bench.offer()
     bench.ends(ChildFailedError("nonsense", "said something else"))
