@@ -113,7 +113,7 @@ def _text(field: bytes) -> str:
 def _within(end: int, size_bytes: int) -> None:
     if end > size_bytes:
         raise LinkError(
-            f"ends after {size_bytes} bytes, before its bundle does: it is still being copied, was not copied whole, or is no bundle"
+            f"ends after {size_bytes} bytes, before its bundle does: it is still being copied, was not copied whole, or is none"
         )
 
 
