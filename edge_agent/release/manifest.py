@@ -42,8 +42,8 @@ MAX_CHUNK_BYTES = 16 << 20
 MAX_CHUNKS = 8_192
 MAX_COMPONENT_BYTES = MAX_CHUNK_BYTES * MAX_CHUNKS
 MAX_COMPONENTS = 1_024
-MAX_LEVELS = 8
-"""Of folders in a path and the file below them: each folder is made and synced by itself."""
+MAX_FOLDERS = 64
+"""That they stand in: each is made and synced by itself."""
 MAX_COUNTER = (1 << 53) - 1
 """The largest whole number that every reader of JSON keeps as it is (RFC 8259, section 6)."""
 MAX_LEAP = 1 << 42
@@ -218,14 +218,14 @@ def _why_not_beside(paths: Iterable[str]) -> str:
     """
     files, folders = {MANIFEST_NAME, KEYS_NAME}, set[str]()
     for path in paths:
-        if path.count("/") >= MAX_LEVELS:
-            return f"{path}: more than {MAX_LEVELS} levels deep"
         folded = path.lower()
         if folded in files:
             return f"{path}: stands twice in the release, or is the name of a file of the agent's own"
         files.add(folded)
         parts = folded.split("/")
         folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
+        if len(folders) > MAX_FOLDERS:
+            return f"they stand in more than {MAX_FOLDERS} folders"
     both = min(files & folders, default="")
     return f"{both}: is a file and a folder" if both else ""
 
