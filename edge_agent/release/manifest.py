@@ -125,7 +125,7 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
         raise ReleaseError(f"{source}: larger than {MAX_MANIFEST_BYTES} bytes: not a release manifest")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReleaseError(f"{source}: not a release manifest: {plain(error)}") from error
     if manifest.format != FORMAT:
         raise ReleaseError(f"{source}: format {manifest.format!r}; this agent reads {FORMAT!r}")

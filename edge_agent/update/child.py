@@ -51,6 +51,8 @@ _MAX_LAST_READS = 64
 _MAX_DESCENDANTS = 256
 _DATA_SPARE_BYTES = 512 << 20
 """Memory may be reserved and never touched, such as the stacks of threads; what is touched is what is limited."""
+_NO_RESULT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a line raises that is no result."""
 _ALONE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID")
 """What systemd says to the agent alone."""
 
@@ -328,7 +330,7 @@ class _Lines:
     def progress(self) -> Progress | None:
         """The last line that is one: the last of all, or the one before it where that is the result."""
         for line in (self._last, self._before):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(*_NO_RESULT):
                 return msgspec.json.decode(line, type=Progress)
         return None
 
@@ -341,7 +343,7 @@ class _Lines:
         try:
             fields = msgspec.json.decode(self._last, type=dict[str, msgspec.Raw])
             result = msgspec.json.decode(self._last, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_RESULT as error:
             raise ValueError(f"did not end with a result: {error}") from error
         if foreign := fields.keys() - set(kind.__struct_encode_fields__):
             raise ValueError(f"did not end with a result: {min(foreign)!r} is no part of one")

@@ -93,6 +93,8 @@ def main() -> None:
         sys.exit(3)
     elif what == "garbage":
         sys.stdout.buffer.write(b'\xff\xfe\x00{"note":\n')
+    elif what == "deep":
+        sys.stdout.buffer.write(b'{"note":' + b"[" * 50_000 + b"\n")
     elif what == "says-nothing":
         pass
     elif what == "stops-at-progress":

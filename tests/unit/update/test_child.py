@@ -35,6 +35,7 @@ def ended(child: Child) -> Child:
 
 def failure(what: str, limits: ChildLimits = LIMITS) -> ChildFailedError:
     child = ended(start(what, limits=limits))
+    child.progress()  # is asked for whatever the child said
     with pytest.raises(ChildFailedError) as caught:
         child.result(Answer)
     assert not alive(child.pid), "a zombie, or worse, is left"
@@ -90,6 +91,7 @@ def test_a_child_has_a_clean_environment_and_gives_way(monkeypatch: pytest.Monke
     ("what", "expected"),
     [
         ("garbage", "did not end with a result"),
+        ("deep", "did not end with a result"),
         ("says-nothing", "said nothing"),
         ("stops-at-progress", "did not end with a result"),
         ("half-a-line", "did not end its last line"),
