@@ -18,7 +18,7 @@ from typing import Protocol
 from edge_agent.clock import Clock
 from edge_agent.errors import LinkError, RepositoryRefusedError
 from edge_agent.update import jobs
-from edge_agent.update.exchange import PART_BYTES, Meter, Web
+from edge_agent.update.exchange import PART_BYTES, Meter, Web, shown
 from edge_agent.update.ranged import Ranged
 from edge_agent.update.regular import Regular
 from edge_agent.update.ustar import Span, spans
@@ -149,7 +149,7 @@ def local(place: jobs.Bundle, clock: Clock, meter: Meter, timeout_s: float) -> B
 
 def remote(place: jobs.RemoteBundle, clock: Clock, meter: Meter, timeout_s: float) -> BundlePlace:
     """Open a bundle behind a web server. Raises LinkError, RepositoryRefusedError (`bundle`)."""
-    return BundlePlace(_Remote(place, clock, meter), place.size_bytes, place.url, clock, timeout_s)
+    return BundlePlace(_Remote(place, clock, meter), place.size_bytes, shown(place.url), clock, timeout_s)
 
 
 def _name_in_bundle(name: str) -> str:

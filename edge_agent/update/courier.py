@@ -116,7 +116,7 @@ def _reply(answer: Answer) -> Reply:
     while part := answer.read(MAX_BODY_BYTES + 1 - len(body)):
         body += part
         if len(body) > MAX_BODY_BYTES:
-            raise LinkError(f"{answer.url}: the answer is longer than {MAX_BODY_BYTES} bytes")
+            raise LinkError(f"{answer.name}: the answer is longer than {MAX_BODY_BYTES} bytes")
     waits = answer.header("Retry-After")
     return Reply(
         status=answer.status,

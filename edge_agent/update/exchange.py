@@ -7,7 +7,7 @@ Rules:
   is kept for the next exchange with the same host; where the server ended it meanwhile, the request is sent once more.
 * Every byte that comes in counts, heads and what is thrown away too (`Meter`). A head has a limit of its own.
 * Certificates and secrets are read anew for each connection and each request. What a server wrote stands in messages only as
-  short, printable text.
+  short, printable text, and an address without its query (`shown`).
 * Whatever goes wrong is a LinkError. One owner; everything blocks.
 """
 
@@ -37,6 +37,8 @@ PART_BYTES = 65_536
 MAX_HEAD_BYTES = 65_536
 """Of an answer before its body: status lines and headers, also of interim answers."""
 MAX_MESSAGE_CHARACTERS = 200
+MAX_ADDRESSES = 8
+"""Of one name that are tried."""
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "/%?=&~:@!$'()*+,;-._"  # of an address; everything else in it is quoted
 _ENDED_MEANWHILE = (ConnectionError, http.client.BadStatusLine)
@@ -83,7 +85,8 @@ class Answer:
 
     def __init__(self, url: str, response: http.client.HTTPResponse, deadline: Deadline, done: Callable[[bool], None]) -> None:
         """`done` is told at the end whether the connection can be used again."""
-        self.url = url
+        self.name = shown(url)
+        """Of what was asked for, in messages."""
         self.status = response.status
         self._response = response
         self._deadline = deadline
@@ -106,10 +109,10 @@ class Answer:
         try:
             part = self._response.read1(min(max_bytes, PART_BYTES))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _failed(self.url, error) from error
+            raise _failed(self.name, error) from error
         left = self._response.length
         if not part and left:
-            raise LinkError(f"{self.url}: the answer ended {left} bytes before its end")
+            raise LinkError(f"{self.name}: the answer ended {left} bytes before its end")
         self._ended = not part or left == 0
         return part
 
@@ -152,7 +155,7 @@ class Web:
         answer = self._answer(method, url, timeout_s, headers or {}, body)
         if answer.header("Content-Encoding").lower() not in ("", "identity"):
             answer.close()
-            raise LinkError(f"{url}: the answer is compressed, which was not asked for")
+            raise LinkError(f"{answer.name}: the answer is compressed, which was not asked for")
         return answer
 
     def _answer(self, method: str, url: str, timeout_s: float, headers: Mapping[str, str], body: bytes | None) -> Answer:
@@ -171,7 +174,7 @@ class Web:
                 kept[1].close()
             return self._asked((host, self._connected(host, deadline)), url, request, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _failed(url, error) from error
+            raise _failed(shown(url), error) from error
 
     def close(self) -> None:
         """End the connection that is kept."""
@@ -213,7 +216,7 @@ class Web:
         return Answer(url, response, deadline, done)
 
     def _connected(self, host: _Host, deadline: Deadline) -> socket.socket:
-        raw = socket.create_connection((host.name, host.port), timeout=deadline.left_s())
+        raw = _reached(host, deadline)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if host.scheme == "http":
@@ -274,6 +277,31 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
+def _reached(host: _Host, deadline: Deadline) -> socket.socket:
+    """A connection to one of the addresses of `host`, which share the time that is left evenly. Raises OSError."""
+    found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]
+    problem = OSError("the name has no address")
+    for tried, (family, kind, protocol, _, address) in enumerate(found):
+        raw = socket.socket(family, kind, protocol)
+        try:
+            raw.settimeout(deadline.left_s() / (len(found) - tried))
+            raw.connect(address)
+        except OSError as error:
+            raw.close()
+            problem = error
+        else:
+            return raw
+    raise problem
+
+
+def shown(url: str) -> str:
+    """An address as it stands in messages: without its query and without a user, which may open what is there to anyone."""
+    place = url.partition("?")[0]
+    scheme, slashes, rest = place.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def _split(url: str) -> tuple[SplitResult, _Host]:
     """Raises LinkError for an address that is not fetched from a server."""
     try:
@@ -281,13 +309,13 @@ def _split(url: str) -> tuple[SplitResult, _Host]:
         if parts.scheme in _PORTS and parts.hostname:
             return parts, _Host(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme])
     except ValueError as error:
-        raise LinkError(f"{url}: {error}") from error
-    raise LinkError(f"{url}: not an address that is fetched; use https://, http:// or file:///")
+        raise LinkError(f"{shown(url)}: {error}") from error
+    raise LinkError(f"{shown(url)}: not an address that is fetched; use https://, http:// or file:///")
 
 
-def _failed(url: str, error: Exception) -> LinkError:
+def _failed(name: str, error: Exception) -> LinkError:
     """`error` in words."""
     if isinstance(error, TimeoutError):
-        return LinkError(f"{url}: not whole within the time that it has")
+        return LinkError(f"{name}: not whole within the time that it has")
     text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
-    return LinkError(f"{url}: {''.join(c if c.isprintable() else ' ' for c in str(text))[:MAX_MESSAGE_CHARACTERS]}")
+    return LinkError(f"{name}: {''.join(c if c.isprintable() else ' ' for c in str(text))[:MAX_MESSAGE_CHARACTERS]}")

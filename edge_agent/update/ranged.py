@@ -17,7 +17,7 @@ import http.client
 import re
 
 from edge_agent.errors import LinkError, RepositoryRefusedError
-from edge_agent.update.exchange import Answer, Web
+from edge_agent.update.exchange import Answer, Web, shown
 
 MAX_SKIPPED_BYTES = 16 << 20
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)")
@@ -29,6 +29,7 @@ class Ranged:
     def __init__(self, web: Web, url: str) -> None:
         self._web = web
         self._url = url
+        self._name = shown(url)
         self._tag = ""
         self._answer: Answer | None = None
         """The one that is read on."""
@@ -57,7 +58,7 @@ class Ranged:
                 raise
         if not data:
             self.close()
-            raise LinkError(f"{self._url}: ended at {offset} or before")
+            raise LinkError(f"{self._name}: ended at {offset} or before")
         return bytes(data)
 
     def close(self) -> None:
@@ -100,7 +101,7 @@ class Ranged:
             self._offset, self._left = 0, None
             self._skip(answer, offset)
         else:
-            raise LinkError(f"{self._url}: status {answer.status}{_WHY.get(answer.status, '')}")
+            raise LinkError(f"{self._name}: status {answer.status}{_WHY.get(answer.status, '')}")
 
     def _same(self, answer: Answer) -> None:
         """Raises RepositoryRefusedError where this is not the file that was begun."""
@@ -110,26 +111,26 @@ class Ranged:
         whole = answer.status == http.client.OK
         if begun and (strong or whole) and strong != begun and answer.status < http.client.MULTIPLE_CHOICES:
             self._tag = ""
-            raise RepositoryRefusedError("changed", f"{self._url}: changed on the server while it was read")
+            raise RepositoryRefusedError("changed", f"{self._name}: changed on the server while it was read")
 
     def _range(self, answer: Answer, offset: int, length: int) -> int:
         """How much of the file the answer has. Raises LinkError where it is not at the place that was asked for."""
         stated = answer.header("Content-Range")
         matched = _CONTENT_RANGE.fullmatch(stated)
         if matched is None or int(matched[1]) != offset or not offset <= int(matched[2]) < offset + length:
-            raise LinkError(f"{self._url}: {stated[:80]!r} is not the range that was asked for")
+            raise LinkError(f"{self._name}: {stated[:80]!r} is not the range that was asked for")
         return int(matched[2]) - offset + 1
 
     def _skip(self, answer: Answer, offset: int) -> None:
         """Read the file from its beginning and throw it away up to `offset`. Raises LinkError."""
         if offset > MAX_SKIPPED_BYTES:
             raise LinkError(
-                f"{self._url}: the server knows no ranges: {offset} bytes would be fetched again; use one that does, or a bundle"
+                f"{self._name}: the server knows no ranges: {offset} bytes would be fetched again; use one that does, or a bundle"
             )
         while self._offset < offset:
             part = answer.read(offset - self._offset)
             if not part:
-                raise LinkError(f"{self._url}: ended at {self._offset}, before {offset}")
+                raise LinkError(f"{self._name}: ended at {self._offset}, before {offset}")
             self._offset += len(part)
 
 

@@ -97,7 +97,7 @@ def whole(web: Web, url: str, timeout_s: float) -> Iterator[bytes] | None:
         return None
     if answer.status != http.client.OK:
         answer.close()
-        raise LinkError(f"{url}: status {answer.status}")
+        raise LinkError(f"{answer.name}: status {answer.status}")
     return _parts(answer)
 
 

@@ -11,6 +11,7 @@ import pytest
 from edge_agent.clock import SystemClock
 from edge_agent.errors import LinkError
 from edge_agent.update.exchange import Answer, Meter, Web
+from edge_agent.update.ranged import Ranged
 from tests.journals import SetClock
 from tests.update.ranges import compressed, endless_head, ranges
 from tests.update.server import answering
@@ -210,6 +211,33 @@ def test_another_method_sends_its_body() -> None:
 def test_an_address_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(LinkError, match=r"not an address|Invalid|port"):
         web()[0].get(url, 1.0)
+
+
+def test_an_address_that_answers_nothing_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ranges({"x": b"bytes"}) as server:
+        port = int(server.url.rpartition(":")[2])
+        callers = [socket.socket() for _ in range(4)]  # more than wait in its queue: whoever comes after them is not heard
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **named: found)
+        assert body(web()[0], f"http://releases.example:{port}/x", 1.0) == b"bytes"
+        for caller in callers:
+            caller.close()
+
+
+def test_what_may_open_a_file_to_anyone_stands_in_no_message(tmp_path: Path) -> None:
+    told = []
+    for name in ("http://user:word@127.0.0.1:1/a.tar?key=word&a@b/c", "ftp://user:word@host/?word", "http://[::1/?word"):
+        with pytest.raises(LinkError) as failed:
+            web()[0].get(name, 1.0)
+        told.append(str(failed.value))
+        with pytest.raises(LinkError) as failed:
+            Ranged(web()[0], name).read(0, 1, 1.0)
+        told.append(str(failed.value))
+    assert not [text for text in told if "word" in text]
+    assert told[0].startswith("http://127.0.0.1:1/a.tar: ")
 
 
 def test_what_a_server_says_in_an_error_is_short_and_printable() -> None:
