@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.bench import exchange
+from edge_agent.bench import exchange, swap
 from edge_agent.demo.broker import start_broker
 
 
 def test_every_exchange_on_threads_gets_a_sentence_and_loses_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "READINGS", 100)
-    monkeypatch.setattr(exchange.swap, "measure", lambda *_: iter(()))  # has its own test
+    monkeypatch.setattr(swap, "measure", lambda *_: iter(()))  # has its own test
     with start_broker("mosquitto") as broker:
         figures = {figure.name: figure for figure in exchange.measure(broker, 1, 3_000_000)}
     lost = figures["readings lost on threads"]
