@@ -32,6 +32,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.pipeline import Screened, Screener
 from edge_agent.values import Arrival, Closure, Incident, Message
 from edge_agent.workers.active import ReleaseSlot, Wanted, Wish
+from edge_agent.workers.trial import MAX_CLASSIFIER_FAILURES
 
 MAX_BATCH = 2_000
 """Messages in one batch: bounds how long a stop or a closing waits."""
@@ -117,6 +118,8 @@ class ScreenWorker:
         self._active = Wanted(-1, Wish())
         self._no_classifier = ""
         """Why the classifier that was wanted last could not be opened."""
+        self._classifier_failures = 0
+        """Since it was opened."""
         self._topics = topics
         self._wakes = wakes
         self._metrics = metrics
@@ -186,6 +189,7 @@ class ScreenWorker:
     def _open_classifier(self, wish: Wish) -> str:
         """Why the classifier of the release cannot be had, in words; empty where it can, or there is none."""
         self._core.bank.use_classifier(None)
+        self._classifier_failures = 0
         self._metrics.conditions.clear("classifier")
         try:
             if wish.open_classifier is not None:
@@ -294,8 +298,8 @@ class ScreenWorker:
                 self._metrics.kinds.add(anomaly.kind)
         for reason, count in screened.notes.items():
             rejections.add(reason, count)
-        if failed := sum(rejection.reason == CLASSIFIER_FAILED for rejection in screened.rejections):
-            self._slot.classifier_failed(self._active.number, failed)
+        if failures := [rejection.detail for rejection in screened.rejections if rejection.reason == CLASSIFIER_FAILED]:
+            self._count_classifier_failures(failures)
         for rejection in screened.rejections:
             rejections.add(rejection.reason)
             if rejection.reason not in self._reported and len(self._reported) < MAX_BATCH:
@@ -303,3 +307,11 @@ class ScreenWorker:
                 _log.warning(
                     "set aside, the first of its kind: %s on %s: %s", rejection.reason, rejection.topic or "-", rejection.detail
                 )
+
+    def _count_classifier_failures(self, failures: Sequence[str]) -> None:
+        """Its release on trial answers for them; one that was kept, or is the factory's, does without for those anomalies."""
+        self._slot.classifier_failed(self._active.number, len(failures))
+        self._classifier_failures += len(failures)
+        if self._classifier_failures >= MAX_CLASSIFIER_FAILURES:
+            text = f"it failed {self._classifier_failures} times while it ran, the last time: {failures[-1]}"
+            self._metrics.conditions.set("classifier", f"{text}; those anomalies keep their statistical kind")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edge_agent.detect import CLASSES
@@ -19,6 +20,7 @@ from edge_agent.pipeline import SIGNATURE_BYTES, Classified, Classifier, Screene
 from edge_agent.values import Arrival, Closure
 from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from edge_agent.workers.trial import MAX_CLASSIFIER_FAILURES
 from tests.journals import waiting
 from tests.unit.workers.parts import START_S, TOPICS, MemoryLink, RefusingJournal, StepClock, new_core, open_journal, readings
 
@@ -295,3 +297,14 @@ def test_a_classifier_that_fails_while_it_runs_costs_no_anomaly_and_is_told(benc
     bench.slot.want(Wish(open_classifier=Failing, classifier_key="failing"))
     assert spiked(bench)
     assert bench.slot.state().classifier_failures == bench.metrics.rejections.by_label()["classifier-failed"] > 0
+    for stream in range(MAX_CLASSIFIER_FAILURES):
+        told = [each for each in bench.metrics.conditions.current() if each.startswith("classifier: it failed")]
+        assert bool(told) == (bench.slot.state().classifier_failures >= MAX_CLASSIFIER_FAILURES)
+        spikes = readings(200, spike_at=190, first_mid=1_000 * (stream + 1))
+        bench.arrive([replace(each, topic=f"s/pump/more{stream}") for each in spikes])
+        bench.worker.step(0.0)
+    (said,) = [each for each in bench.metrics.conditions.current() if each.startswith("classifier: it failed")]
+    assert "gather index out of bounds; those anomalies keep their statistical kind" in said
+    bench.slot.want(Wish(open_classifier=Refusing(), classifier_key="good"))
+    bench.worker.step(0.0)
+    assert bench.metrics.conditions.current() == ()
