@@ -3,13 +3,14 @@
     edge-ota build FOLDER --id ID --counter N [--minimum-agent X.Y.Z] [--golden INCIDENTS.jsonl] [--bom LICENCE]
                    [--max-rss-mib N] [--max-sentence-s N] [--chunk-kib N] [--group-key FILE]
 
-Rules: no file may be of a format that runs code when it is loaded (`contents`); every file below the folder becomes a component,
-except the manifest; a hidden file is an error, because nobody means to release it; a file larger than a chunk is described chunk
-by chunk, so that a gateway can verify what it fetches before it keeps it; the manifest is written last and atomically; what was
-written is parsed by the device's own code first. A `certificate.json` in the folder becomes the release's certificate; it must be
-of this writer, tokenizer, lexicon and rule. A `golden.json`, which `--golden` makes, becomes its golden cases. With `--bom` the
-bill of materials is made; it is a component like another. With `--group-key` every component is described as it stands in the
-repository when it is sealed with that key; the files in the folder stay as they are.
+Rules: no file may be of a format that runs code when it is loaded (`contents`); every file below the folder becomes a
+component, except the manifest; a hidden file is an error, because nobody means to release it; a file larger than a chunk is
+described chunk by chunk, so that a gateway can verify what it fetches before it keeps it; the manifest is written last and
+atomically; what was written is parsed by the device's own code first. A `certificate.json` in the folder becomes the release's
+certificate; it must be of this writer, tokenizer, lexicon and rule. A `golden.json`, which `--golden` makes, becomes its golden
+cases; the release is then tried as gateways try it, and what they would refuse is not built: it is left without a manifest.
+With `--bom` the bill of materials is made; it is a component like another. With `--group-key` every component is described as
+it stands in the repository when it is sealed with that key; the files in the folder stay as they are.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from edge_ota.contents import refuse_contents
 from edge_ota.golden import GOLDEN_NAME, golden_cases
 from edge_ota.seal import read_group_key, sealed_component
 from edge_ota.signing import OperatorError
+from edge_ota.trial import try_release
 
 DEFAULT_LIMITS = Limits(max_rss_bytes=400 << 20, max_sentence_s=20.0)
 MIN_CHUNK_KIB = 4
@@ -163,7 +165,14 @@ def build(folder: Path, recipe: Recipe, golden: Path | None = None, licence: str
         (folder / BOM_NAME).unlink(missing_ok=True)
         components = build_manifest(folder, recipe).components
         write_atomic(folder / BOM_NAME, bill(recipe.id, recipe.counter, components, licence), mode=0o644)
-    return _write_manifest(folder, recipe)
+    manifest = _write_manifest(folder, recipe)
+    if golden is not None:
+        try:
+            try_release(folder)
+        except EdgeAgentError:
+            (folder / MANIFEST_NAME).unlink()
+            raise
+    return manifest
 
 
 def _write_manifest(folder: Path, recipe: Recipe) -> Manifest:
@@ -175,17 +184,19 @@ def _write_manifest(folder: Path, recipe: Recipe) -> Manifest:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the folder is not a whole release."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--id", required=True)
-    parser.add_argument("--counter", type=int, required=True)
-    parser.add_argument("--minimum-agent", default="0.1.0")
+    parser = argparse.ArgumentParser(
+        prog="edge-ota build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the release's folder")
+    parser.add_argument("--id", required=True, help="the release's name, of a-z, 0-9, . and -; a new one for every release")
+    parser.add_argument("--counter", type=int, required=True, metavar="N", help="above that of every release before")
+    parser.add_argument("--minimum-agent", default="0.1.0", metavar="X.Y.Z", help="the oldest agent that can run it (0.1.0)")
     parser.add_argument("--golden", type=Path, metavar="INCIDENTS.jsonl", help="incidents to write golden cases of, one a line")
     parser.add_argument("--bom", metavar="LICENCE", help="make the bill of materials; the SPDX id of the components' licence")
-    parser.add_argument("--max-rss-mib", type=int, default=400, help="memory that the agent may take with it (400)")
-    parser.add_argument("--max-sentence-s", type=float, default=20.0, help="seconds that one incident may take (20)")
+    parser.add_argument("--max-rss-mib", type=int, default=400, metavar="N", help="memory that the agent may take with it (400)")
+    parser.add_argument("--max-sentence-s", type=float, default=20.0, metavar="N", help="seconds that one incident may take (20)")
     parser.add_argument(
-        "--chunk-kib", type=int, default=CHUNK_BYTES >> 10, help="a larger component is described in chunks (1024)"
+        "--chunk-kib", type=int, default=CHUNK_BYTES >> 10, metavar="N", help="a larger component is described in chunks (1024)"
     )
     parser.add_argument("--group-key", type=Path, metavar="FILE", help="seal the components with the key of a fleet group")
     options = parser.parse_args(argv)

@@ -21,6 +21,12 @@ RECORDING = Path(__file__).resolve().parents[1] / "recordings/host.csv"
 Shown = pytest.CaptureFixture[str]
 
 
+@pytest.fixture(autouse=True)
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying a release takes seconds, and has its own tests."""
+    monkeypatch.setattr("edge_ota.build.try_release", lambda _folder: None)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The factory's release, without what is made anew."""
