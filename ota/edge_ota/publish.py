@@ -157,6 +157,11 @@ def _check_counter(repository: Path, state: State, group: str, manifest: Manifes
         raise OperatorError(
             f"{manifest.id}: counter {manifest.counter} is not above {current[0].counter}, which group {group} has: build it anew"
         )
+    if manifest.id == current[0].id:
+        raise OperatorError(
+            f"{manifest.id}: group {group} has another release of this name, and sentences and reports name theirs by it: build it"
+            " anew with a new --id"
+        )
     if manifest.counter - current[0].counter > MAX_LEAP:
         raise OperatorError(
             f"{manifest.id}: counter {manifest.counter} is more than {MAX_LEAP} above {current[0].counter}, which group {group}"

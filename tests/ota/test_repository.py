@@ -62,6 +62,10 @@ def test_a_counter_must_grow(operator: Operator, tmp_path: Path, capsys: pytest.
         [str(operator.repository), str(operator.folder / "release-3"), "--group", "canary", *operator.with_keys("online")]
     )
     assert again == 0, "a release that is published already is no error"
+    twice = operator.release(5)
+    assert build.main([str(twice), "--id", "trial-3", "--counter", "5"]) == 0
+    assert publish.main([str(operator.repository), str(twice), "--group", "canary", *operator.with_keys("canary", "online")]) == 1
+    assert "group canary has another release of this name" in capsys.readouterr().err
     assert getattr(operator.installed(tmp_path / "client"), "counter", None) == 3
 
 
