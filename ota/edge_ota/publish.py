@@ -159,7 +159,7 @@ def _check_counter(repository: Path, state: State, group: str, manifest: Manifes
         )
     if manifest.id == current[0].id:
         raise OperatorError(
-            f"{manifest.id}: group {group} has another release of this name, and sentences and reports name theirs by it: build it"
+            f"{manifest.id}: group {group} has another release of this name, by which sentences and reports name theirs: build it"
             " anew with a new --id"
         )
     if manifest.counter - current[0].counter > MAX_LEAP:

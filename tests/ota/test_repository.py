@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from edge_ota import bundle, commit, init, inspect, publish, refresh, revoke, rotate, sign
+from edge_ota import build, bundle, commit, init, inspect, publish, refresh, revoke, rotate, sign
 from edge_ota.pending import WAITING, pending_folder
 from edge_ota.repository import load_folder
 from edge_ota.roles import ISSUED_FIELD
