@@ -24,6 +24,9 @@ TOP_LEVEL: tuple[str, ...] = (ROOT, TIMESTAMP, SNAPSHOT, TARGETS)
 MAX_VERSION = (1 << 53) - 1
 """Beyond it a version is not believed: JSON readers disagree about such numbers, and nobody publishes so often."""
 
+MAX_ROLES = 1_024
+"""That one snapshot may list: what was seen of each stands in the agent's record, and goes to the process that looks."""
+
 
 class RoleFloor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was seen of one role."""

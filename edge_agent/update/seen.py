@@ -27,7 +27,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from edge_agent.errors import EdgeAgentError, LinkError, RepositoryRefusedError, StorageError
-from edge_agent.update.floor import MAX_VERSION, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, RoleFloor
+from edge_agent.update.floor import MAX_ROLES, MAX_VERSION, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, RoleFloor
 
 ISSUED_FIELD = "x-edge-agent-issued"
 """In a timestamp's signed part: when it was signed, written as `expires` is. Not after `expires`, or it counts for nothing."""
@@ -50,7 +50,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 def seen_in(metadata: dict[str, bytes]) -> dict[str, RoleFloor]:
     """What `metadata`, by role, states of versions, as far as the present root's keys vouch for it.
 
-    Raises RepositoryRefusedError for a version beyond belief and for one key counted twice.
+    Raises RepositoryRefusedError for a version or a number of roles beyond belief and for one key counted twice.
     """
     root = Metadata[Root].from_bytes(metadata[ROOT]).signed
     seen = {ROOT: RoleFloor(version=_version(ROOT, root.version))}
@@ -64,6 +64,10 @@ def seen_in(metadata: dict[str, bytes]) -> dict[str, RoleFloor]:
         snapshot = Metadata[Snapshot].from_bytes(metadata[SNAPSHOT])
         if _is_signed(root, SNAPSHOT, snapshot):
             listed = checked_role(root, SNAPSHOT, snapshot)
+            if len(listed.meta) > MAX_ROLES:
+                raise RepositoryRefusedError(
+                    "too-long", f"{SNAPSHOT}: it lists {len(listed.meta)} roles, at most {MAX_ROLES} are taken"
+                )
             both, own = _vouching(root, TIMESTAMP, SNAPSHOT), _vouching(root, SNAPSHOT)
             for name, file in listed.meta.items():
                 role = name.removesuffix(".json")

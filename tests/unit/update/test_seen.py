@@ -6,12 +6,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, MetaFile, Root
 
 from edge_agent.errors import LinkError, RepositoryRefusedError, StorageError
+from edge_agent.update.floor import MAX_ROLES, Floor
+from edge_agent.update.jobs import Bundle, LookJob
+from edge_agent.update.look import MAX_JOB_BYTES
+from edge_agent.update.record import MAX_FILE_BYTES
 from edge_agent.update.seen import ISSUED_FIELD, checked_chain, checked_role, seen_in, told, vouching_for_timestamp
 from tests.update.simulator import Repository
 
@@ -73,6 +78,20 @@ def test_a_version_beyond_belief_is_refused_wherever_it_stands(where: str) -> No
     else:
         repository.signed(where).version = 1 << 53
     with pytest.raises(RepositoryRefusedError, match="version"):
+        seen_in(held(repository))
+
+
+def test_more_roles_than_a_record_has_room_for_are_refused() -> None:
+    repository = Repository()
+    listed = len(repository.snapshot.meta)
+    repository.snapshot.meta.update({f"{number}": MetaFile(1) for number in range(MAX_ROLES - listed)})
+    most = Floor(roles={f"{'x' * 250}{number}": entry for number, entry in enumerate(seen_in(held(repository)).values())})
+    job = LookJob(
+        place=Bundle(path="x"), group="a", trust_folder="t", root_file="r", now_s=0.0, build_time_s=0.0, known=most
+    )  # fmt: skip
+    assert len(msgspec.json.encode(job)) < min(MAX_JOB_BYTES, MAX_FILE_BYTES), "and the file of the record is no smaller"
+    repository.snapshot.meta["one more"] = MetaFile(1)
+    with pytest.raises(RepositoryRefusedError, match="roles"):
         seen_in(held(repository))
 
 
