@@ -1,8 +1,9 @@
 """The classifier of a release, tried with windows whose shapes nobody could mistake for each other.
 
 Rules: pure but for the classifier that is given. How often it is right is the builder's affair; here it must answer in shape,
-finite, in time, the same each time, know each class in one of the windows at least that show nothing else, and not sign windows
-of different classes alike: a past incident would be called similar, with its cause, that has nothing to do with it.
+finite, in time, the same each time, know each class, upwards and downwards, in one of the windows at least that show nothing
+else, and not sign windows of different classes alike: a past incident would be called similar, with its cause, that has nothing
+to do with it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MAX_ALIKE = 0.1
 _ROUNDS = 3
 _SUM_TOLERANCE = 0.01
 _ONSET = 40
+_HEIGHTS = (20.0, 60.0)
 
 
 def wrong_classifier(classifier: Classifier, cpu_s: Callable[[], float]) -> str:
@@ -70,7 +72,7 @@ def trial_windows() -> tuple[tuple[str, ...], NDArray[np.float32]]:
     time = np.arange(WINDOW_READINGS)
     after, burst, ramp = time >= _ONSET, (time >= _ONSET) & (time < _ONSET + 3), np.clip((time - 16) / 48, 0, 1)
     found: list[tuple[str, NDArray[np.float64]]] = []
-    for number, height in enumerate((20.0, 60.0)):
+    for number, height in enumerate(_HEIGHTS):
         usual = _usual(number)
         found += [("normal", usual), ("stuck", np.where(after, usual[_ONSET], usual))]
         found += [("spike", usual + height * burst), ("dip", usual - height * burst)]
@@ -90,12 +92,14 @@ def _usual(number: int) -> NDArray[np.float64]:
 
 
 def _misnamed(names: tuple[str, ...], probabilities: NDArray[np.float32]) -> str:
-    """Each class must be known in one of its windows at least: outputs in another order know none of some."""
+    """Each shape, up and down, must be known at one of its heights at least: outputs in another order know none of some."""
     answers = [CLASSES[place] for place in probabilities.argmax(axis=1).tolist()]
-    for one in CLASSES:
-        called = [answer for name, answer in zip(names, answers, strict=True) if name == one]
-        if one not in called:
-            return f"its classifier takes each window that shows {one} for {' or '.join(sorted(set(called)))}"
+    shapes = len(names) // len(_HEIGHTS)
+    for place, name in sorted(enumerate(names[:shapes]), key=lambda shape: CLASSES.index(shape[1])):
+        called = set(answers[place::shapes])
+        if name not in called:
+            downwards = " downwards" if name in names[:place] else ""
+            return f"its classifier takes each window that shows {name}{downwards} for {' or '.join(sorted(called))}"
     return ""
 
 

@@ -28,15 +28,15 @@ _SURE = Draft(skeleton="", logprobs=(-1e-6,) * 12, finished=True)
 _UNSURE = Draft(skeleton="", logprobs=(-20.0,) * 12, finished=True)
 
 
-def wrong_rule(rule: ConfidenceRule) -> str:
+def wrong_rule(rule: ConfidenceRule, source: str = "confidence.json") -> str:
     """A rule must tell a writer that is sure from one that guesses; a threshold that all or none pass decides nothing."""
     if any(abs(number) > MAX_NUMBER for number in (*rule.weights, rule.intercept)):
         return f"the rule of confidence.json has numbers above {MAX_NUMBER:g}"
     sure, unsure = score(rule, _SURE), score(rule, _UNSURE)
     if not unsure < rule.threshold:
-        return f"the threshold {rule.threshold:g} of confidence.json lets pass what its own rule scores worst, {unsure:g}"
+        return f"the threshold {rule.threshold:g} of {source} lets pass what its own rule scores worst, {unsure:g}"
     if not sure >= rule.threshold:
-        return f"the threshold {rule.threshold:g} of confidence.json lets nothing pass: the best score is {sure:g}"
+        return f"the threshold {rule.threshold:g} of {source} lets nothing pass: the best score is {sure:g}"
     return ""
 
 

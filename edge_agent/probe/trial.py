@@ -105,7 +105,9 @@ class _Trial:
         manifest, lexicon = release.manifest, release.speaking.lexicon
         read = release.contents.read
         rule = msgspec.json.decode(read("confidence.json"), type=ConfidenceRule)
-        why = foreign_file(self._folder, manifest) or wrong_lexicon(lexicon) or wrong_rule(rule)
+        # The threshold in force is a certificate's, where one holds here; the rule's own where none does.
+        why = foreign_file(self._folder, manifest) or wrong_lexicon(lexicon)
+        why = why or wrong_rule(rule) or wrong_rule(release.speaking.rule, "its certificate")
         if not why and manifest.certificate is not None:
             certificate = parse_certificate(read(manifest.certificate), str(self._folder / manifest.certificate))
             why = wrong_certificate(certificate, manifest)

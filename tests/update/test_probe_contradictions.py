@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from edge_agent.engines.loading import machine_of
 from edge_agent.probe.trial import probe
 from edge_agent.update.jobs import ProbeJob
 from tests.update import releases
@@ -81,6 +83,19 @@ def test_a_certificate_of_another_writer(tmp_path: Path) -> None:
     reason, detail = refused(releases.release_of(tmp_path, changes, certified=True))
     assert reason == "contradictory"
     assert "measured with another writer" in detail
+
+
+def test_a_certificate_whose_threshold_decides_nothing(tmp_path: Path) -> None:
+    """Where it was measured, and so holds."""
+    certificate = json.loads(releases.read("certificate.json"))
+    measured = certificate["measured"][0]
+    measured["machine"] = msgspec.to_builtins(machine_of()[0])
+    measured["counts"].append({**measured["counts"][-1], "threshold": 0.0})
+    measured["threshold"] = 0.0
+    changes = {"certificate.json": releases.as_json(certificate)}
+    reason, detail = refused(releases.release_of(tmp_path, changes, certified=True))
+    assert reason == "contradictory"
+    assert "the threshold 0 of its certificate lets pass what its own rule scores worst" in detail
 
 
 @pytest.mark.parametrize("change", [{"by_writer": 9_999}, {"threshold": 0.1}])

@@ -17,6 +17,8 @@ from edge_agent.errors import EngineError
 from edge_agent.probe.classifier import MAX_WINDOW_S, trial_windows, wrong_classifier
 
 Array = NDArray[np.float32]
+_SWAP = {"shift": "drift", "drift": "shift"}
+SWAPPED = [CLASSES.index(_SWAP.get(one, one)) for one in CLASSES]
 
 
 class Sound:
@@ -67,6 +69,7 @@ def test_the_windows_are_on_the_scale_and_differ() -> None:
         (lambda p, s: (p, s * (s.argmax(axis=1) > 0)[:, None]), "no signature at all"),
         (lambda p, s: (np.full_like(p, 1 / len(CLASSES)), s), "each window that shows spike for normal"),
         (lambda p, s: (p[:, [0, 2, 1, 3, 4, 5, 6]], s), "each window that shows spike for dip"),
+        (lambda p, s: (np.where(np.isin(s.argmax(axis=1), [7, 16])[:, None], p[:, SWAPPED], p), s), "drift downwards for shift"),
         (lambda p, s: (np.roll(p, 1, axis=1), s), "each window that shows normal for spike"),
     ],
 )
