@@ -57,16 +57,18 @@ class Floor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for role, now in seen.items():
             held = roles.get(role)
             roles[role] = _higher(held, now) if held is not None and _is_like(held, now) else now
-        vouched = {role.bound_to for role in seen.values()}
-        if SNAPSHOT in seen:
-            roles = {name: role for name, role in roles.items() if name in TOP_LEVEL or role.bound_to in vouched}
-        return Floor(roles=roles)
+        return Floor(roles=_vouched(roles, seen))
 
     def joined(self, other: Floor) -> Floor:
-        """The higher of both, role by role. Where the keys differ, that of the floor that has seen the newer root counts."""
+        """The higher of both, role by role. Where the keys differ, that of the floor that has seen the newer root counts.
+
+        What nobody vouches for any more by that is dropped, or what stands in the record would grow with each rotation.
+        """
         newer, older = (self, other) if self._root >= other._root else (other, self)
         same = {name: role for name, role in older.roles.items() if _is_like(newer.roles.get(name), role)}
         missing = {name: role for name, role in older.roles.items() if name not in newer.roles}
+        if newer._root > older._root:
+            missing = _vouched(missing, newer.roles)
         return Floor(roles={**missing, **{name: _higher(role, same.get(name, role)) for name, role in newer.roles.items()}})
 
     @property
@@ -77,6 +79,12 @@ class Floor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The latest time that the timestamp's keys, whose digest is `vouching`, signed; 0 where they signed none."""
         held = self.roles.get(TIMESTAMP)
         return held.issued_s if held is not None and held.bound_to == vouching else 0.0
+
+
+def _vouched(roles: Mapping[str, RoleFloor], by: Mapping[str, RoleFloor]) -> dict[str, RoleFloor]:
+    """Of `roles` those that `by` does not leave behind: its snapshot lists them no more, and its keys are others."""
+    vouched = {role.bound_to for role in by.values()}
+    return {name: role for name, role in roles.items() if SNAPSHOT not in by or name in TOP_LEVEL or role.bound_to in vouched}
 
 
 def _is_like(one: RoleFloor | None, other: RoleFloor) -> bool:

@@ -66,6 +66,14 @@ def test_nothing_that_raised_a_floor_stands_below_it_afterwards_or_lowers_what_s
         assert held is None or held.bound_to != role.bound_to or held.version <= role.version
 
 
+def test_what_no_key_vouches_for_after_a_rotation_is_dropped_where_floors_are_joined() -> None:
+    older = Floor(roles={"root": at(1, ""), "snapshot": at(9, "k1"), "group-a": at(9, "k1"), "group-b": at(3, "k1")})
+    newer = Floor(roles={"root": at(2, ""), "snapshot": at(1, "k2"), "group-a": at(1, "k2")})
+    assert older.joined(newer) == newer.joined(older) == newer
+    without_snapshot = Floor(roles={"root": at(2, "")})
+    assert older.joined(without_snapshot).roles == {**older.roles, "root": at(2, "")}
+
+
 @given(roles, roles)
 def test_a_joined_floor_is_no_lower_than_either_under_its_keys(one: object, other: object) -> None:
     both = (Floor(roles=one), Floor(roles=other))  # type: ignore[arg-type]  # as above
