@@ -103,8 +103,8 @@ class TfliteClassifier:
         return Classified(self._probabilities(kinds), self._signatures(signatures), signer(self.digest))
 
     def _probabilities(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
-        """Rows that sum to 1 exactly, which int8 steps do not."""
-        steps = codes.astype(np.float32) - self._kinds.zero_point
+        """Rows that sum to 1 exactly, which int8 steps do not. What a model says is less than impossible counts as that."""
+        steps = np.maximum(codes.astype(np.float32) - self._kinds.zero_point, 0.0)
         return np.asarray(steps / np.maximum(steps.sum(axis=1, keepdims=True), 1.0), dtype=np.float32)
 
     def _signatures(self, codes: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -258,6 +258,19 @@ def test_outputs_may_come_in_any_order() -> None:
     assert answer.signatures.shape == (1, SIGNATURE_BYTES)
 
 
+def test_what_is_less_than_impossible_is_no_probability() -> None:
+    impostor = Impostor(RIGHT_IN, RIGHT_OUT, np.int8, 1 / 256, 36)
+    loaded = TfliteClassifier.load(MODEL, factory=lambda **_: impostor)
+
+    def torn(index: int) -> NDArray[np.int8]:
+        return np.resize(np.array([-90, 120], dtype=np.int8), (1, RIGHT_OUT[index - 10][1]))
+
+    impostor.get_tensor = torn  # type: ignore[method-assign]  # as of a model without a softmax
+    answer = loaded.classify(windows(1)).probabilities
+    assert answer.min() >= 0.0
+    assert answer.sum() == pytest.approx(1.0)
+
+
 def test_a_runtime_that_fails_while_running_is_an_engine_error() -> None:
     impostor = Impostor(RIGHT_IN, RIGHT_OUT, np.int8, 1 / 256, 36)
     loaded = TfliteClassifier.load(MODEL, factory=lambda **_: impostor)
