@@ -7,6 +7,8 @@ Rules:
   one that was begun, which is said, and forgotten, so that whoever starts over gets the new one.
 * A server that ignores ranges sends the file from its beginning: that is read on as long as the pieces follow each other. To get
   to a later place at most `MAX_SKIPPED_BYTES` are thrown away; a larger file is then fetched without a break or not at all.
+* A server whose answers break off after a few bytes, again and again, is left alone for a while by whoever reads: each request
+  costs more than it brings, and what connections cost stands in no allowance.
 * Which bytes come is not believed: the status, `Content-Range` and the place must fit what was asked for, and that only saves
   time, because whoever reads compares digests.
 """
@@ -20,6 +22,9 @@ from edge_agent.errors import LinkError, RepositoryRefusedError
 from edge_agent.update.exchange import Answer, Web, shown
 
 MAX_SKIPPED_BYTES = 16 << 20
+FEW_BYTES = 4_096
+MAX_SHORT = 8
+"""Answers in a row with less than `FEW_BYTES`, and less than was asked for."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)")
 
 
@@ -37,6 +42,9 @@ class Ranged:
         """Where that stands in the file."""
         self._left: int | None = None
         """How much of the file it still has; None: all that follows."""
+        self._wanted, self._got = 0, 0
+        """Bytes of the last answer."""
+        self._short = 0
 
     def read(self, offset: int, length: int, timeout_s: float) -> bytes:
         """`length` bytes at most, at `offset`; one at least.
@@ -59,6 +67,7 @@ class Ranged:
         if not data:
             self.close()
             raise LinkError(f"{self._name}: ended at {offset} or before")
+        self._got += len(data)
         return bytes(data)
 
     def close(self) -> None:
@@ -80,7 +89,12 @@ class Ranged:
             self.close()
 
     def _asked(self, offset: int, length: int, timeout_s: float) -> Answer:
-        """A new answer, which stands at `offset`."""
+        """A new answer, which stands at `offset`. Raises LinkError, also after too many that had next to nothing."""
+        self._short = self._short + 1 if self._got < min(self._wanted, FEW_BYTES) else 0
+        self._wanted = self._got = 0
+        if self._short > MAX_SHORT:
+            self._short = 0
+            raise LinkError(f"{self._name}: breaks off after a few bytes, again and again")
         headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
         if self._tag:
             headers["If-Range"] = self._tag
@@ -91,6 +105,7 @@ class Ranged:
         except BaseException:
             self.close()
             raise
+        self._wanted = length
         return answer
 
     def _place(self, answer: Answer, offset: int, length: int) -> None:

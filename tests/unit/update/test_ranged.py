@@ -11,7 +11,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import LinkError, RepositoryRefusedError
 from edge_agent.update import ranged
 from edge_agent.update.exchange import Meter, Web
-from edge_agent.update.ranged import Ranged
+from edge_agent.update.ranged import FEW_BYTES, MAX_SHORT, Ranged
 from tests.update.ranges import (
     Fault,
     Ranges,
@@ -23,6 +23,7 @@ from tests.update.ranges import (
     empty,
     ignoring_ranges,
     ranges,
+    ranges_of_a_byte,
     redirecting,
     shorter_than_stated,
     unsatisfied,
@@ -108,6 +109,19 @@ def test_what_came_before_the_connection_broke_is_kept(server: Ranges) -> None:
     first = file.read(0, 100_000, 10.0)
     assert first == DATA[:50_000]
     assert file.read(50_000, 50_000, 10.0) == DATA[50_000:75_000]
+
+
+@pytest.mark.parametrize("answers", [shorter_than_stated, ranges_of_a_byte])
+def test_answers_of_a_few_bytes_are_not_asked_for_without_end(server: Ranges, answers: Fault) -> None:
+    server.fault = answers
+    file, done = reading(server), 0
+    for _ in range(MAX_SHORT + 1):
+        done += len(file.read(done, 2 * FEW_BYTES - 2, 10.0))
+    with pytest.raises(LinkError, match="again and again"):
+        file.read(done, 2 * FEW_BYTES - 2, 10.0)
+    assert len(server.asked) == MAX_SHORT + 1
+    server.fault = None
+    assert file.read(done, 100, 10.0) == DATA[done : done + 100]
 
 
 @pytest.mark.parametrize(
