@@ -1,11 +1,13 @@
 """Incidents that every release must be able to phrase: each kind with each ending, alone, in pairs and in groups.
 
-Rules: pure and always the same. Each incident is one chunk, so that one that fails speaks of one sentence. Among them are the
-longest prompts that there are: a pair of subjects with all their values, times and durations.
+Rules: pure and always the same. Each incident is one chunk, so that one that fails speaks of one sentence. The last ones alone have
+as many subjects as a text may have: the pieces for the third and later ones stand in no other. Among them are the longest prompts
+that there are: a pair of subjects with all their values, times and durations.
 """
 
 from __future__ import annotations
 
+from edge_agent.plan import MAX_SUBJECTS
 from edge_agent.values import KINDS, Anomaly, Direction, Ending, Incident, Kind
 
 _BEGAN_S = 1_760_000_000.0
@@ -20,6 +22,9 @@ _VALUES: dict[Kind, tuple[float, float]] = {
     "noise": (9.5, 1.5),
     "silence": (300.0, 5.0),
 }
+LONG = 4
+"""Incidents with all the subjects there may be: more than may be refused, so that a release that fails at them is seen."""
+_STREAMS = ("pressure", "flow", "level", "speed", "current", "torque")
 _APART = 11
 """Between the two of a pair in the row of all kinds and endings: odd, so that each stands in one pair."""
 
@@ -39,6 +44,12 @@ def trial_incidents() -> tuple[Incident, ...]:
         found.append(_incident(f"probe-alone-{kind}", (_anomaly("pump-1/pressure", kind, "returned", 0.0),)))
         members = tuple(_anomaly(f"pump-{n}/pressure", kind, "ongoing", n / 10, magnitude=9.0 + n) for n in range(3))
         found.append(_incident(f"probe-group-{kind}", members))
+    for number in range(LONG):
+        part = every[number * MAX_SUBJECTS : (number + 1) * MAX_SUBJECTS]
+        subjects = (
+            _anomaly(f"pump-1/{name}", *each, 30.0 * place) for place, (name, each) in enumerate(zip(_STREAMS, part, strict=True))
+        )
+        found.append(_incident(f"probe-long-{number}", tuple(subjects)))
     return tuple(found)
 
 

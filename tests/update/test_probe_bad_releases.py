@@ -64,8 +64,9 @@ def test_a_model_that_loads_but_is_wrong(tmp_path: Path) -> None:
     assert "inside the package" not in detail
 
 
-def test_a_model_that_states_facts_in_the_wrong_role(tmp_path: Path) -> None:
-    swapped = releases.swapped({f"<peak:{number}>": f"<base:{number}>" for number in range(8)})
+@pytest.mark.parametrize("first", [0, 2], ids=["always", "of-third-subjects-on"])
+def test_a_model_that_states_facts_in_the_wrong_role(first: int, tmp_path: Path) -> None:
+    swapped = releases.swapped({f"<peak:{number}>": f"<base:{number}>" for number in range(first, 8)})
     reason, detail = refused(releases.release_of(tmp_path, {"writer/vocabulary.json": swapped}))
     assert reason == "not-believed"
     assert "refused-" in detail
