@@ -20,6 +20,7 @@ import msgspec
 
 from edge_agent.confidence import ConfidenceRule
 from edge_agent.engines.classifier import RUNTIMES
+from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.loading import FACTORY, OpenRelease, machine_of, open_release
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.pipeline import Writer, explain
@@ -30,7 +31,7 @@ from edge_agent.probe.memory import peak_rss_bytes, rss_bytes
 from edge_agent.probe.parts import foreign_file, wrong_certificate, wrong_lexicon, wrong_rule, wrong_tokenizer
 from edge_agent.probe.stopwatch import Stopwatch
 from edge_agent.release.certificate import parse_certificate
-from edge_agent.update.jobs import Probed, ProbeJob, Problem
+from edge_agent.update.jobs import CUDA_HOST_BYTES, Probed, ProbeJob, Problem
 from edge_agent.values import Incident, Summary
 from edge_agent.verify import VERIFIER_VERSION
 
@@ -62,6 +63,7 @@ class _Trial:
     def __init__(self, job: ProbeJob, tell: Tell) -> None:
         self._folder = Path(job.folder)
         self._device = job.device
+        self._cuda = instruction_set(job.device) == "cuda"
         self._key_file, self._decrypt_folder = job.key_file, job.decrypt_folder
         self._tell = tell
         self._before_bytes = rss_bytes()
@@ -125,8 +127,7 @@ class _Trial:
     def _speaks(self, release: OpenRelease, writer: Writer, golden: Golden) -> Problem | None:
         ours = trial_incidents()
         incidents = (*ours, *(case.incident for case in golden.cases))
-        by_wall = machine_of(self._device)[0].instruction_set == "cuda"
-        watch = self._watch = Stopwatch(writer, _counting(self._tell), by_wall=by_wall)
+        watch = self._watch = Stopwatch(writer, _counting(self._tell), by_wall=self._cuda)
         written: list[Summary] = []
         for incident in incidents:
             written.append(_write(incident, watch, release))
@@ -185,7 +186,7 @@ class _Trial:
 
     def _too_much(self, release: OpenRelease) -> Problem | None:
         most, taken = release.manifest.limits.max_rss_bytes, self._taken_bytes()
-        if taken <= most:
+        if taken <= most + (CUDA_HOST_BYTES if self._cuda else 0):
             return None
         return _problem("too-much-memory", f"it took {_mib(taken)} of memory, its manifest allows {_mib(most)}")
 

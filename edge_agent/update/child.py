@@ -67,6 +67,8 @@ class ChildLimits(Struct, frozen=True, kw_only=True):
     max_line_bytes: int = 4 << 20
     max_lines: int = 200_000
     nice: int = 10
+    bounds_data: bool = True
+    """Whether what it reserves is bounded beside what it uses (RLIMIT_DATA). CUDA may reserve far more than it ever uses."""
 
 
 class Child:
@@ -103,7 +105,7 @@ class Child:
             "parent": os.getpid(),
             "path": _search_path(),
             "nice": limits.nice,
-            "data_bytes": limits.max_rss_bytes + _DATA_SPARE_BYTES,
+            "data_bytes": limits.max_rss_bytes + _DATA_SPARE_BYTES if limits.bounds_data else 0,
         }
         try:
             process = subprocess.Popen(

@@ -11,7 +11,7 @@ words are plain, whoever made it: they reach logs, terminals, the broker and oth
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -131,6 +131,10 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     folder: str = ""
     problem: Problem | None = None
+
+
+CUDA_HOST_BYTES: Final = 1 << 30
+"""Of the host's memory, for CUDA's driver and libraries in a process that uses them: no release answers for it."""
 
 
 class ProbeJob(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,8 @@ def _prepare(asked: dict[str, Any]) -> None:
     _end_with_parent(asked["parent"])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_DATA, asked["data_bytes"])
+    if asked["data_bytes"]:
+        _lower(resource.RLIMIT_DATA, asked["data_bytes"])
     os.nice(asked["nice"])
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # the limits stand without it
         file.write(_FIRST_TO_GO)

@@ -10,8 +10,12 @@ Rules:
 * Pure: `after(record, event)` gives the next record, which is saved before anything is done about it. An event that does not
   fit the stage changes nothing: it is late, and not an error.
 * What is active changes in three places only: a trial that soaked, a rollback that was ordered, a release found rotten.
-* A try is counted before it is made, so that one which takes the device down with it is counted too. One that was ended in order
-  is given back: a release is not blamed for restarts.
+* A try (of an installation, a probe, a trial) is counted before it is made, so that one which takes the device down with it is
+  counted too. One that was ended in order is given back: a release is not blamed for restarts.
+* One that ended with the boot of the device was cut off: by the power, as a rule, so that more are allowed; but a release that
+  hangs the board until its watchdog resets it looks the same, and is given up in the end.
+* What soaked before a stop in order counts; what soaked before a cut does not, and a crash begins the soak anew.
+* What waits (for room, a key, memory, the running agent) gives way to a newer release. A trial under way does not: it ends.
 * A counter that failed, and any below it, is not taken again before a higher one comes or a person says so. One that leaps
   ahead is not taken: after a counter that has none above it no release could ever follow.
 """
@@ -32,7 +36,10 @@ Stage: TypeAlias = Literal["idle", "fetching", "verified", "staged", "probing", 
 Result: TypeAlias = Literal["committed", "refused", "rolled-back", "cancelled"]
 
 MAX_TRIES: Final = 3
-"""Probes, and starts of the agent in a trial, that may end without a result before the release is given up."""
+"""Installations, probes, and starts of the agent in a trial, that may end without a result before the release is given up."""
+MAX_CUTS: Final = 10
+"""The same of those in which the device itself went down: that is the power more often than the release."""
+UNKNOWN_BOOT: Final = "unknown"
 MAX_OUTCOMES: Final = 16
 MAX_ROTTEN: Final = 4
 MAX_REASON_CHARACTERS: Final = 500
@@ -76,7 +83,7 @@ class Ended(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the source was told, where it wants to be."""
 
 
-class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """All that the device knows of its releases. The newest that is on the disk is the truth."""
 
     generation: int = 0
@@ -88,6 +95,12 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a rollback goes to; None: the factory release."""
     candidate: Candidate | None = None
     tries_left: int = 0
+    boot: str = ""
+    """The boot of the device in which the try under way was begun; empty: none is under way, or it was ended in order."""
+    cuts: int = 0
+    """Tries of this stage in which the device went down."""
+    soaked_s: float = 0.0
+    """How long the candidate spoke in its trial, in runs that were stopped in order, since the last crash."""
     reason: str = ""
     """Why the stage stands as it does, or what went wrong last, in words."""
     changed_s: float = 0.0
@@ -133,7 +146,9 @@ class Installed(Struct, frozen=True):
 
 
 class Begins(Struct, frozen=True):
-    """A probe, or a start of the agent with the candidate, is about to be made."""
+    """An installation, a probe, or a start of the agent with the candidate, is about to be made, in this boot of the device."""
+
+    boot: str = UNKNOWN_BOOT
 
 
 class Passed(Struct, frozen=True):
@@ -142,6 +157,9 @@ class Passed(Struct, frozen=True):
 
 class Spared(Struct, frozen=True):
     """A try that was counted says nothing of the release: the agent was stopped in order, or this device could not make it."""
+
+    soaked_s: float = 0.0
+    """How long the release spoke in it, with nothing held against it."""
 
 
 class Failed(Struct, frozen=True):
@@ -245,6 +263,8 @@ def speaks(record: Record) -> Held | None:
 
 
 def _found(record: Record, event: Found, now_s: float) -> Record:
+    if record.stage == "trial" and record.boot:
+        return record
     candidate = replace(event.candidate, began_s=now_s)
     old = record.candidate
     if old is not None and old.held.manifest_sha256 == candidate.held.manifest_sha256:
@@ -263,32 +283,42 @@ def _broke(record: Record, event: Broke, now_s: float) -> Record:
     return replace(record, candidate=again, reason=_short(event.reason))
 
 
+def _no_room(record: Record, event: Broke, now_s: float) -> Record:
+    return _broke(_spared(record, Spared(), now_s), event, now_s)
+
+
 def _fetched(record: Record, event: Fetched, now_s: float) -> Record:
-    return replace(record, stage="verified", reason="")
+    return _enters(record, "verified")
 
 
 def _installed(record: Record, event: Installed, now_s: float) -> Record:
-    return replace(record, stage="staged", tries_left=MAX_TRIES, reason="")
+    return _enters(record, "staged")
 
 
-def _begins_probe(record: Record, event: Begins, now_s: float) -> Record:
-    if record.tries_left <= 0:
-        return _ends(record, "refused", f"the device went down {MAX_TRIES} times while it was probed", now_s)
-    return replace(record, stage="probing", tries_left=record.tries_left - 1)
+def _begins(record: Record, event: Begins, now_s: float) -> Record:
+    stage: Stage = "probing" if record.stage == "staged" else record.stage
+    result, how = _TRIED[stage]
+    ended = record.boot != ""
+    cut = ended and record.boot != event.boot
+    cuts, left = record.cuts + cut, min(MAX_TRIES, record.tries_left + cut)
+    if stage == "verified" and not ended and left == 0:  # by a version of the agent that did not count installations
+        left = MAX_TRIES
+    if cuts >= MAX_CUTS:
+        return _ends(record, result, f"the power went, or the device was reset, {cuts} times {how}", now_s)
+    if left <= 0:
+        went = "agent" if stage == "trial" else "device"
+        return _ends(record, result, f"the {went} went down {MAX_TRIES} times {how}", now_s)
+    soaked_s = 0.0 if ended and not cut else record.soaked_s
+    return replace(record, stage=stage, tries_left=left - 1, boot=event.boot, cuts=cuts, soaked_s=soaked_s)
 
 
 def _passed(record: Record, event: Passed, now_s: float) -> Record:
-    return replace(record, stage="trial", tries_left=MAX_TRIES, reason="")
-
-
-def _begins_trial(record: Record, event: Begins, now_s: float) -> Record:
-    if record.tries_left <= 0:
-        return _ends(record, "rolled-back", f"the agent went down {MAX_TRIES} times with it", now_s)
-    return replace(record, tries_left=record.tries_left - 1)
+    return _enters(record, "trial")
 
 
 def _spared(record: Record, event: Spared, now_s: float) -> Record:
-    return replace(record, tries_left=min(MAX_TRIES, record.tries_left + 1))
+    soaked_s = record.soaked_s + max(0.0, event.soaked_s)
+    return replace(record, tries_left=min(MAX_TRIES, record.tries_left + 1), boot="", soaked_s=soaked_s)
 
 
 def _failed(record: Record, event: Failed, now_s: float) -> Record:
@@ -344,11 +374,16 @@ def _again(record: Record, event: Again, now_s: float) -> Record:
     return replace(record, refused_counter=-1, committed_counter=ran)
 
 
+def _enters(record: Record, stage: Stage, tries_left: int = MAX_TRIES) -> Record:
+    """What was tried before says nothing of the tries of this stage."""
+    return replace(record, stage=stage, tries_left=tries_left, boot="", cuts=0, soaked_s=0.0, reason="")
+
+
 def _ends(record: Record, result: Result, reason: str, now_s: float, *, taken_again: bool = False) -> Record:
     """The candidate goes, with `result`; unless it may be taken again, its counter counts as one that failed."""
     candidate = record.candidate
     if candidate is None:
-        return replace(record, stage="idle", tries_left=0)
+        return _enters(record, "idle", 0)
     ended = Ended(
         held=candidate.held,
         result=result,
@@ -359,10 +394,8 @@ def _ends(record: Record, result: Result, reason: str, now_s: float, *, taken_ag
     )
     refused = record.refused_counter if taken_again else max(record.refused_counter, candidate.held.counter)
     return replace(
-        record,
-        stage="idle",
+        _enters(record, "idle", 0),
         candidate=None,
-        tries_left=0,
         reason=_short(reason),
         refused_counter=refused,
         ended=_with(record, ended),
@@ -398,25 +431,33 @@ def _short(reason: str) -> str:
 
 _Step: TypeAlias = Callable[[Record, Any, float], Record]  # the one event that its key names
 
+_TRIED: Mapping[Stage, tuple[Result, str]] = {
+    "verified": ("refused", "while it was installed"),
+    "probing": ("refused", "while it was probed"),
+    "trial": ("rolled-back", "with it"),
+}
+"""How a release ends with which no try came to a result, and in the midst of what."""
+
 _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
-    ("idle", Found): _found,
-    ("fetching", Found): _found,
+    **{(stage, Found): _found for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
     ("fetching", Broke): _broke,
     ("fetching", Fetched): _fetched,
     ("fetching", Failed): _failed,
     ("fetching", Cancelled): _cancelled,
+    ("verified", Begins): _begins,
     ("verified", Installed): _installed,
-    ("verified", Broke): _broke,
+    ("verified", Broke): _no_room,
+    ("verified", Spared): _spared,
     ("verified", Failed): _failed,
     ("verified", Cancelled): _cancelled,
-    ("staged", Begins): _begins_probe,
+    ("staged", Begins): _begins,
     ("staged", Cancelled): _cancelled,
-    ("probing", Begins): _begins_probe,
+    ("probing", Begins): _begins,
     ("probing", Passed): _passed,
     ("probing", Spared): _spared,
     ("probing", Failed): _failed,
     ("probing", Cancelled): _cancelled,
-    ("trial", Begins): _begins_trial,
+    ("trial", Begins): _begins,
     ("trial", Spared): _spared,
     ("trial", Soaked): _soaked,
     ("trial", Failed): _failed,

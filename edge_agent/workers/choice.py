@@ -61,7 +61,7 @@ def begin(keeper: Keeper, opens: Opens, factory: Path, metrics: Metrics) -> tupl
     """
     tries = False
     try:
-        tries = keeper.record.stage == "trial" and keeper.apply(Begins()) and keeper.record.stage == "trial"
+        tries = keeper.record.stage == "trial" and keeper.apply(Begins(keeper.boot)) and keeper.record.stage == "trial"
         return open_speaking(keeper, opens, factory, metrics), tries and keeper.record.stage == "trial"
     except StorageError as error:
         _log.error("%s; the release on trial, if there is one, is not begun", error)

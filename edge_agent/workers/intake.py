@@ -5,9 +5,9 @@ candidate, and is fetched by another child from the place where it was seen. A c
 source that offers the same release: the repository today, a stick tomorrow.
 
 Rules: what a look found out (the floor, above all) is saved before it is used. Looks and bytes are counted against the day's
-budget when they are spent, also those that came to nothing. A source that failed decides itself when to be asked again. What this
-agent cannot run (it is too old, or too new), or this gateway has not the memory for, is not wanted now; it is no failure of the
-release.
+budget when they are spent, also those that came to nothing or were given up; what a fetch brought before the power went is not.
+A source that failed decides itself when to be asked again. What this agent cannot run (it is too old, or too new), or this
+gateway has not the memory for, is not wanted now; it is no failure of the release.
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ Start = Callable[[str, Struct, ChildLimits, Callable[[Child], None]], None]
 _log = logging.getLogger(__name__)
 
 
+class _Fetching(Struct, frozen=True):
+    """A fetch under way: of what, and what was missing before it."""
+
+    manifest: Manifest
+    missing_bytes: int
+
+
 class Intake:
     """Looks and fetches. Used by the update worker's thread alone."""
 
@@ -82,6 +89,8 @@ class Intake:
         self._asked: list[Lead] = []
         self._lead: Lead | None = None
         """The lead that a child is at work on."""
+        self._fetching: _Fetching | None = None
+        """What it fetches, where that counts against the day."""
 
     def ask(self, lead: Lead) -> None:
         """Take up this lead next, whatever the sources have; once, however often it is asked for meanwhile."""
@@ -89,10 +98,23 @@ class Intake:
             self._asked.append(lead)
 
     def abandon(self, why: str) -> None:
-        """The child at work was ended: its lead comes to nothing."""
+        """The child at work was ended: its lead comes to nothing. Raises StorageError."""
         lead, self._lead = self._lead, None
-        if lead is not None:
-            lead.tell(Verdict.failed, why)
+        try:
+            self.count()
+        finally:
+            if lead is not None:
+                lead.tell(Verdict.failed, why)
+
+    def count(self) -> None:
+        """Count what a fetch brought that was ended before it could tell. Raises StorageError."""
+        fetching, self._fetching = self._fetching, None
+        if fetching is not None:
+            self._keeper.spent(self._came(fetching))
+
+    def _came(self, fetching: _Fetching) -> int:
+        """What stands there now and did not before: the least that was received, in bytes."""
+        return max(0, fetching.missing_bytes - self._keeper.store.missing_bytes(fetching.manifest))
 
     def step(self) -> bool:
         """Follow the next lead, if there is one. Raises StorageError."""
@@ -169,10 +191,12 @@ class Intake:
         if looked.keys is not None:
             self._keeper.store.put_keys(held.manifest_sha256, looked.keys)
         self._apply(Found(Candidate(held=held, source=lead.source, ticket=lead.ticket)))
-        if _is(self._keeper.record.candidate, held):
-            self._fetch(lead, held, manifest)
-        else:
+        if not _is(self._keeper.record.candidate, held):
             self._end(lead, Verdict.unwanted, "a newer release is on its way")
+        elif self._keeper.record.stage != "fetching":  # it waits, and has been fetched
+            self._end(lead, Verdict.taken)
+        else:
+            self._fetch(lead, held, manifest)
 
     def _unreadable(self, manifest: Manifest, keys: bytes | None) -> str:
         """Why this device cannot open a sealed release, in words; empty where it can, or nothing is sealed."""
@@ -199,17 +223,17 @@ class Intake:
         )
         silent_s = 2 * self._settings.chunk_timeout_s + SPARE_S
         limits = ChildLimits(timeout_s=FETCH_S, silent_s=silent_s, max_rss_bytes=MAX_RSS_BYTES)
-        missing_bytes = self._keeper.store.missing_bytes(manifest)
-        self._start(FETCH, job, limits, lambda child: self._fetched(lead, child, manifest, missing_bytes))
+        fetching = _Fetching(manifest, self._keeper.store.missing_bytes(manifest))
+        self._fetching = None if isinstance(lead.place, Bundle) else fetching
+        self._start(FETCH, job, limits, lambda child: self._fetched(lead, child, fetching))
 
-    def _fetched(self, lead: Lead, child: Child, manifest: Manifest, missing_bytes: int) -> None:
+    def _fetched(self, lead: Lead, child: Child, fetching: _Fetching) -> None:
+        self._fetching, manifest = None, fetching.manifest
         try:
             fetched = child.result(Fetched)
         except ChildFailedError as error:
-            # It cannot tell any more what it received; what stands there now and did not before is the least.
-            came = max(0, missing_bytes - self._keeper.store.missing_bytes(manifest))
             problem = Problem(kind="link", reason=error.reason, detail=error.detail)
-            fetched = Fetched(fetched_bytes=came, complete=False, problem=problem)
+            fetched = Fetched(fetched_bytes=self._came(fetching), complete=False, problem=problem)
         with self._told(lead):
             if not isinstance(lead.place, Bundle):
                 self._keeper.spent(fetched.fetched_bytes)

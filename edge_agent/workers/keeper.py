@@ -21,6 +21,7 @@ from edge_agent.update.floor import Floor
 from edge_agent.update.machine import MAX_REASON_CHARACTERS, Ended, Event, Held, Record, after
 from edge_agent.update.record import RecordFile
 from edge_agent.update.store import Store
+from edge_agent.workers.host import boot_id
 
 FOLDER = "update"
 """Below the state folder."""
@@ -38,6 +39,8 @@ class Keeper:
         self._clock = clock
         self._held = held
         self._record = record
+        self.boot = boot_id()
+        """Of the device: a try that another boot began was cut off."""
         self.folder = folder
         self.store = Store(folder)
         self.lost = ""

@@ -2,7 +2,9 @@
 
 Rules: pure; whoever watches hands in what was seen and the time. A release fails for what it is: engines that cannot be opened or
 fail while they run, sentences that the verifier refuses far more often than a release may, memory beyond its own limit, a worker
-that makes no progress. The time counts from when every worker has taken it: a busy device does not soak by waiting.
+that makes no progress. The time counts from when every worker has taken it: a busy device does not soak by waiting. It adds up
+over runs that were stopped in order, so that a device which is switched off every night ends its trials too; but the last run is
+never a short one, because what leaks or hangs does so later than at once.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ MAX_REFUSED = 0.5
 """A release that was good enough to pass its probe is refused by the verifier now and then, not every other time."""
 MAX_WRITER_FAILURES = 3
 MAX_CLASSIFIER_FAILURES = 3
+UNBROKEN_S = 600.0
+"""The last run of a trial lasts as long at least, or the whole soak where that is less."""
 SPARE_RSS_BYTES = 64 << 20
 """What the rest of the agent may grow by meanwhile: more streams, a longer queue."""
 
@@ -38,11 +42,18 @@ class Watched(Struct, frozen=True, kw_only=True):
 class Trial:
     """One trial, from the moment a release is wanted."""
 
-    def __init__(self, *, number: int, began_s: float, rss_before_bytes: int, limits: Limits, soak_s: float) -> None:
-        """`number` is the wish's; times are of a monotonic clock; `rss_before_bytes` is the agent's before the release."""
+    def __init__(
+        self, *, number: int, began_s: float, rss_before_bytes: int, limits: Limits, soak_s: float, soaked_s: float = 0.0
+    ) -> None:
+        """`number` is the wish's; times are of a monotonic clock; `rss_before_bytes` is the agent's before the release.
+
+        `soaked_s` is how long it soaked in earlier runs.
+        """
         self.number = number
         self._began_s = began_s
         self._soaks_since_s: float | None = None
+        self._seen_s = began_s
+        self._before_s = soaked_s
         self._limits = limits
         self._max_rss_bytes = rss_before_bytes + limits.max_rss_bytes + SPARE_RSS_BYTES
         self._soak_s = soak_s
@@ -51,6 +62,11 @@ class Trial:
     def soaks(self) -> bool:
         """Whether every worker had taken the release when it was looked at last, and nothing was held against it."""
         return self._soaks_since_s is not None
+
+    @property
+    def soaked_s(self) -> float:
+        """How long it soaked in this run, when it was looked at last."""
+        return 0.0 if self._soaks_since_s is None else self._seen_s - self._soaks_since_s
 
     def fault(self, seen: Watched, now_s: float) -> str:
         """What is held against the release, in words; empty for nothing."""
@@ -80,4 +96,6 @@ class Trial:
             return False
         if self._soaks_since_s is None:
             self._soaks_since_s = now_s
-        return now_s - self._soaks_since_s >= self._soak_s
+        self._seen_s = now_s
+        unbroken = self.soaked_s >= min(self._soak_s, UNBROKEN_S)
+        return unbroken and self._before_s + self.soaked_s >= self._soak_s

@@ -5,9 +5,12 @@
     staged, probing  probe, in a child process
     trial            the release speaks in the running agent and is watched (`trial`)
 
+What waits there, for room, a key, memory or the running agent, is tried again and again, and sources are looked at meanwhile: a
+newer release takes its place.
+
 Rules: it owns the keeper, and through it the record. What changes the record is saved before anything is done about it, so that
 a worker that begins anew goes on from the stage alone. One child at a time, polled, never waited for. What a source offers while
-a release is installed, probed or tried is looked at when that is over. Whatever ends is handed to the outbox and told to its
+a release is being installed, probed or tried is looked at afterwards. Whatever ends is handed to the outbox and told to its
 source, again and again until both have it. No failure of an update touches detection, the journal or MQTT.
 """
 
@@ -25,12 +28,13 @@ from msgspec.structs import replace
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import UpdateSettings
+from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.errors import ChildFailedError, EdgeAgentError, ReleaseError, StorageError
 from edge_agent.messages import UpdateOutcome, UpdateState
 from edge_agent.metrics import Metrics
 from edge_agent.update import Lead, Source
 from edge_agent.update.child import Child, ChildLimits
-from edge_agent.update.jobs import Bundle, Installed, InstallJob, Probed, ProbeJob, Progress
+from edge_agent.update.jobs import CUDA_HOST_BYTES, Bundle, Installed, InstallJob, Probed, ProbeJob, Progress
 from edge_agent.update.machine import (
     Again,
     Begins,
@@ -65,11 +69,12 @@ INSTALL_LIMITS = ChildLimits(timeout_s=7_200.0, silent_s=7_200.0, max_rss_bytes=
 PROBE_S = 1_800.0
 PROBE_SILENT_S = 120.0
 """Longest that a probe says nothing while it loads; it says a line for each sentence."""
-PROBING = "update probe"
+TRYING: Mapping[Stage, str] = {"verified": "update install", "probing": "update probe"}
+"""The condition that says why a try is put off, by stage."""
 PROBE_SPARE_BYTES = 256 << 20
 """What a probe takes besides the release: the interpreter and its libraries."""
 RETRY_S = 60.0
-"""Pause after the disk refused an installation."""
+"""Pause after this device could not make a try: the disk refused, a key was missing, memory was short."""
 TELL_RETRY_S = 5.0
 """The same after it refused an outcome."""
 WATCH_S = 0.5
@@ -112,6 +117,8 @@ class _Task(Struct, frozen=True):
 
     child: Child
     then: Callable[[Child], None]
+    tries: bool
+    """Whether it makes a try that was counted."""
 
 
 class UpdateWorker:
@@ -142,6 +149,7 @@ class UpdateWorker:
         self._live = live
         self._gateway = gateway
         self._device: Device = device
+        self._cuda_bytes = CUDA_HOST_BYTES if instruction_set(device) == "cuda" else 0
         self._metrics = metrics
         self._clock = clock
         self._orders = Orders(keeper.folder)
@@ -203,12 +211,14 @@ class UpdateWorker:
         self._collect_if_due()
         if self._clock.monotonic_s() >= self._not_before_s and self._STAGES[self._keeper.record.stage](self):
             return True
+        if self._keeper.record.stage not in ("idle", "fetching") and self._take_in():
+            return True
         self._pause.wait(timeout_s)
         return False
 
     def finish(self) -> None:
         """End the child; what it did so far is kept, and the next start goes on from the record. Raises StorageError."""
-        probes = self._task is not None and self._keeper.record.stage == "probing"
+        tries = self._task is not None and self._task.tries
         if self._task is not None:
             self._task.child.close()
             self._task = None
@@ -218,13 +228,16 @@ class UpdateWorker:
             self._asked.get_nowait().done.cancel()
         try:
             # A stop in order says nothing of the release: only what goes down with it counts.
-            if probes or (self._trial is not None and self._trial.soaks):
+            if self._trial is not None and self._trial.soaks:
+                self._apply(Spared(self._trial.soaked_s))
+            elif tries:
                 self._apply(Spared())
+            self._intake.count()
         finally:
             self._keeper.close()
 
     def _start(self, module: str, job: Struct, limits: ChildLimits, then: Callable[[Child], None]) -> None:
-        self._task = _Task(Child.start(module, job, limits=limits, clock=self._clock), then)
+        self._task = _Task(Child.start(module, job, limits=limits, clock=self._clock), then, module in (INSTALL, PROBE))
 
     def _end_task(self) -> None:
         if self._task is None:
@@ -241,8 +254,9 @@ class UpdateWorker:
         for ended in after.ended:
             if (ended.held, ended.result, ended.at_s) not in known:
                 _log.info("%s: %s, counter %d%s", ended.result, ended.held.release, ended.held.counter, _because(ended.reason))
-        if after.stage != "probing":
-            self._metrics.conditions.clear(PROBING)
+        for stage, condition in TRYING.items():
+            if after.stage != stage:
+                self._metrics.conditions.clear(condition)
         if after.stage != before.stage:
             _log.info("update: %s%s", after.stage, "" if after.candidate is None else f", {after.candidate.held.release}")
         return changed
@@ -269,34 +283,44 @@ class UpdateWorker:
         return self._intake.step()
 
     def _install(self) -> bool:
+        """One that was begun and did not end took the device, or the agent, down with it: the record counts it."""
+        self._apply(Begins(self._keeper.boot))
         candidate = self._keeper.record.candidate
         if candidate is None:
-            return False
+            return True
         job = InstallJob(
             store_folder=str(self._keeper.folder),
             manifest_sha256=candidate.held.manifest_sha256,
             min_free_bytes=self._settings.min_free_bytes,
         )
-        self._start(INSTALL, job, INSTALL_LIMITS, self._installed)
+        try:
+            self._start(INSTALL, job, INSTALL_LIMITS, self._installed)
+        except ChildFailedError as error:
+            self._spare(f"the installation could not be made: {error}")
         return True
 
     def _installed(self, child: Child) -> None:
+        self._metrics.conditions.clear(TRYING["verified"])
         try:
             problem = child.result(Installed).problem
         except ChildFailedError as error:
-            self._apply(Failed(f"it could not be installed: {error}"))
+            # What ended it may be memory that is short now, or the disk: another try tells, as long as there is one.
+            if self._keeper.record.tries_left > 0:
+                self._put_off(f"the installation was ended: {error}")
+            else:
+                self._apply(Failed(f"it could not be installed: {error}"))
             return
         if problem is None:
             self._apply(IsInstalled())
         elif problem.kind == "storage":
             self._apply(Broke(problem.detail))
-            self._not_before_s = self._clock.monotonic_s() + RETRY_S
+            self._put_off(f"the release could not be installed: {problem.detail}")
         else:
             self._apply(Failed(f"it could not be installed: {problem.detail}"))
 
     def _probe(self) -> bool:
         """A probe that was begun and did not end took the device, or the agent, down with it: the record counts it."""
-        self._apply(Begins())
+        self._apply(Begins(self._keeper.boot))
         candidate = self._keeper.record.candidate
         if candidate is None:
             return True
@@ -307,9 +331,13 @@ class UpdateWorker:
             self._apply(Failed(str(error)))
             return True
         key_file, decrypt_folder = self._settings.key_file, self._settings.decrypt_folder
-        job = ProbeJob(folder=str(folder), key_file=key_file, decrypt_folder=decrypt_folder)
-        silent_s = PROBE_SILENT_S + 4 * limits.max_sentence_s
-        bounds = ChildLimits(timeout_s=PROBE_S, silent_s=silent_s, max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES)
+        job = ProbeJob(folder=str(folder), device=self._device, key_file=key_file, decrypt_folder=decrypt_folder)
+        bounds = ChildLimits(
+            timeout_s=PROBE_S,
+            silent_s=PROBE_SILENT_S + 4 * limits.max_sentence_s,
+            max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES + self._cuda_bytes,
+            bounds_data=not self._cuda_bytes,
+        )
         try:
             self._start(PROBE, job, bounds, self._probed)
         except ChildFailedError as error:
@@ -322,12 +350,12 @@ class UpdateWorker:
         self._apply(Spared())
 
     def _put_off(self, why: str) -> None:
-        _log.warning("%s; it is probed again in %g s", why, RETRY_S)
-        self._metrics.conditions.set(PROBING, why)
+        _log.warning("%s; it is tried again in %g s", why, RETRY_S)
+        self._metrics.conditions.set(TRYING[self._keeper.record.stage], why)
         self._not_before_s = self._clock.monotonic_s() + RETRY_S
 
     def _probed(self, child: Child) -> None:
-        self._metrics.conditions.clear(PROBING)
+        self._metrics.conditions.clear(TRYING["probing"])
         try:
             problem = child.result(Probed).problem
         except ChildFailedError as error:
@@ -369,7 +397,7 @@ class UpdateWorker:
     def _begin_trial(self, live: Live) -> None:
         """Count the try, then let the candidate speak; or what else is to, where the tries are used up or it cannot be opened."""
         if not self._began_trial:
-            self._apply(Begins())
+            self._apply(Begins(self._keeper.boot))
         self._began_trial = False
         before_bytes = rss_bytes()
         tries = self._keeper.record.stage == "trial"
@@ -386,9 +414,10 @@ class UpdateWorker:
         self._trial = Trial(
             number=number,
             began_s=self._clock.monotonic_s(),
-            rss_before_bytes=before_bytes,
+            rss_before_bytes=before_bytes + self._cuda_bytes,
             limits=self._keeper.store.manifest(candidate.held.manifest_sha256).limits,
             soak_s=self._settings.soak_s,
+            soaked_s=self._keeper.record.soaked_s,
         )
 
     def _speak(self, live: Live) -> int:

@@ -64,12 +64,14 @@ def waits(note: str) -> None:
 
 
 def shows(note: str) -> None:
-    core = Path("/proc/self/limits").read_text(encoding="ascii").split("Max core file size")[1].split()[0]
+    limits = Path("/proc/self/limits").read_text(encoding="ascii")
+    core, data = (limits.split(f"Max {what}")[1].split()[0] for what in ("core file size", "data size"))
     seen = {
         "environment": sorted(os.environ),
         "path": sys.path,
         "nice": os.nice(0),
         "core": core,
+        "data": data,
         "group": os.getpgid(0) == os.getpid(),
     }
     say({"note": note, "seen": seen})

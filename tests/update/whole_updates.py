@@ -26,7 +26,7 @@ from edge_agent.update.machine import Record
 from edge_agent.update.polled import PolledRepository
 from edge_agent.workers.active import TAKERS, Running
 from edge_agent.workers.keeper import Keeper
-from edge_agent.workers.update import Live, UpdateWorker
+from edge_agent.workers.update import Device, Live, UpdateWorker
 from tests.ota.repositories import Operator
 
 DEADLINE_S = 120.0
@@ -122,7 +122,14 @@ class Gateway:
     """One gateway's update, in a state folder that outlives it."""
 
     def __init__(
-        self, state_dir: Path, settings: UpdateSettings, *, live: bool = True, clock: Clock | None = None, sources: bool = True
+        self,
+        state_dir: Path,
+        settings: UpdateSettings,
+        *,
+        live: bool = True,
+        clock: Clock | None = None,
+        sources: bool = True,
+        device: Device = "cpu",
     ) -> None:
         self.clock = clock or SystemClock()
         self.keeper = Keeper.open(state_dir, self.clock)
@@ -140,7 +147,7 @@ class Gateway:
             sources=found,
             live=self.live,
             gateway="gw",
-            device="cpu",
+            device=device,
             metrics=self.metrics,
             clock=self.clock,
         )

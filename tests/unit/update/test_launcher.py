@@ -29,6 +29,13 @@ def test_the_module_runs_with_the_limits_set() -> None:
     seen = json.loads(run_.stdout)["seen"]
     assert seen["nice"] >= 3
     assert seen["core"] == "0"
+    assert seen["data"] == str(1 << 30)
+
+
+def test_what_is_reserved_is_not_bounded_where_nobody_says_so() -> None:
+    run_ = run(os.getpid(), data_bytes=0)
+    assert run_.returncode == 0, run_.stderr
+    assert json.loads(run_.stdout)["seen"]["data"] == "unlimited"
 
 
 def test_nothing_runs_for_a_parent_that_is_gone() -> None:

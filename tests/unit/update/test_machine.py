@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from edge_agent.release.manifest import MAX_COUNTER, MAX_LEAP
 from edge_agent.update.machine import (
+    MAX_CUTS,
     MAX_OUTCOMES,
     MAX_TRIES,
     Again,
@@ -128,13 +129,78 @@ def test_a_try_that_was_ended_in_order_is_given_back_and_never_more_than_there_w
     assert run(Record(), Spared()) == Record()
 
 
+TRIED: tuple[tuple[Event, ...], ...] = ((Fetched(),), (Fetched(), Installed()), (Fetched(), Installed(), Begins(), Passed()))
+
+
+@pytest.mark.parametrize("events", TRIED)
+def test_a_device_that_goes_down_is_no_crash_but_does_not_go_down_for_ever(events: tuple[Event, ...]) -> None:
+    record = run(committed(Record(), 1), found(2), *events, Begins("boot 0"))
+    stage = record.stage
+    for number in range(1, MAX_CUTS):
+        record = run(record, Begins(f"boot {number}"))
+        assert (record.stage, record.tries_left, record.cuts) == (stage, MAX_TRIES - 1, number)
+    given_up = run(record, Begins("the last boot"))
+    assert given_up.ended[-1].result == ("rolled-back" if stage == "trial" else "refused")
+    assert "10 times" in given_up.ended[-1].reason
+    assert (speaks(given_up), given_up.refused_counter) == (held(1), 2)
+
+
+def test_crashes_between_cuts_are_counted_as_ever() -> None:
+    record = run(Record(), found(2), Fetched(), Installed(), Begins(), Passed())
+    for boot in ("a", "a", "b", "b"):
+        record = run(record, Begins(boot))
+    assert (record.stage, record.tries_left, record.cuts) == ("trial", 0, 1)
+    assert run(record, Begins("b")).ended[-1].reason == "the agent went down 3 times with it"
+
+
+def test_an_installation_that_an_older_version_did_not_count_has_its_tries() -> None:
+    record = replace(run(Record(), found(2), Fetched()), tries_left=0)
+    for _ in range(MAX_TRIES):
+        record = run(record, Begins())
+        assert record.stage == "verified"
+    assert run(record, Begins()).ended[-1].result == "refused"
+
+
+def test_the_soak_adds_up_over_stops_in_order_is_not_added_to_by_a_cut_and_begins_anew_after_a_crash() -> None:
+    record = run(Record(), found(2), Fetched(), Installed(), Begins(), Passed())
+    record = run(record, Begins("a"), Spared(100.0), Begins("a"), Spared(50.0))
+    assert record.soaked_s == 150.0
+    assert run(record, Begins("a"), Begins("b")).soaked_s == 150.0
+    assert run(record, Begins("a"), Begins("a")).soaked_s == 0.0
+    assert run(record, Begins("a"), Soaked()).soaked_s == 0.0
+
+
 def test_a_newer_release_takes_the_place_of_one_that_is_fetched_and_an_older_does_not() -> None:
     record = run(Record(), found(2), Broke("no network"), found(3))
     assert record.candidate is not None
     assert record.candidate.held == held(3)
     assert record.ended[-1].result == "cancelled"
     assert run(record, found(2)).candidate == record.candidate
-    assert run(run(record, Fetched()), found(9)).candidate == record.candidate
+
+
+WAITS: tuple[tuple[Event, ...], ...] = (
+    (Fetched(),),
+    (Fetched(), Begins(), Broke("no room")),
+    (Fetched(), Installed()),
+    (Fetched(), Installed(), Begins(), Spared()),
+    (Fetched(), Installed(), Begins(), Passed()),
+    (Fetched(), Installed(), Begins(), Passed(), Begins(), Spared()),
+)
+
+
+@pytest.mark.parametrize("events", WAITS)
+def test_what_waits_gives_way_to_a_newer_release_and_is_no_failure(events: tuple[Event, ...]) -> None:
+    waiting = run(committed(Record(), 1), found(3), *events)
+    assert run(waiting, found(2)).candidate == waiting.candidate
+    record = run(waiting, found(9))
+    assert (record.stage, record.candidate and record.candidate.held, record.active) == ("fetching", held(9), held(1))
+    assert (record.ended[-1].held, record.ended[-1].result, record.refused_counter) == (held(3), "cancelled", -1)
+    assert (record.tries_left, record.boot, record.cuts, record.soaked_s) == (0, "", 0, 0.0)
+
+
+def test_a_trial_under_way_is_not_broken_off_by_a_newer_release() -> None:
+    record = run(committed(Record(), 1), found(3), *IN_TRIAL)
+    assert run(record, found(9)) == record
 
 
 def test_the_same_release_found_again_keeps_its_attempts() -> None:
@@ -182,9 +248,10 @@ PLAIN: tuple[Event, ...] = (
     Broke("x"),
     Fetched(),
     Installed(),
-    Begins(),
+    Begins("one boot"),
+    Begins("another"),
     Passed(),
-    Spared(),
+    Spared(5.0),
     Failed("x"),
     Soaked(),
     Cancelled("x"),
@@ -228,4 +295,7 @@ def test_no_sequence_of_events_breaks_the_laws(events: list[Event]) -> None:
         # Tries only grow when a stage is entered, or by one that was spared.
         assert 0 <= record.tries_left <= MAX_TRIES
         if record.stage == before.stage and record.candidate == before.candidate:
-            assert record.tries_left <= before.tries_left + isinstance(event, Spared)
+            given_back = isinstance(event, Spared) or (isinstance(event, Broke) and record.stage == "verified")
+            assert record.tries_left <= before.tries_left + given_back
+        assert 0 <= record.cuts < MAX_CUTS
+        assert not record.boot or record.stage in ("verified", "probing", "trial")

@@ -139,6 +139,14 @@ def test_a_start_in_a_trial_is_a_try_and_is_counted_first(device: Device) -> Non
     assert device.record.ended[-1].result == "rolled-back"
 
 
+def test_a_start_after_the_device_went_down_gives_the_try_back(device: Device) -> None:
+    device.take(3)
+    for number in range(MAX_TRIES + 2):
+        device.keeper.boot = f"boot {number}"
+        assert begin(device.keeper, open_release, FACTORY, device.metrics)[1]
+    assert (device.record.stage, device.record.tries_left, device.record.cuts) == ("trial", MAX_TRIES - 1, MAX_TRIES + 1)
+
+
 def refuses(*_: object) -> bool:
     raise StorageError("the disk is full")
 

@@ -17,7 +17,7 @@ from edge_agent.release.manifest import Manifest, encode_manifest, parse_manifes
 from edge_agent.update import Lead, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor, RoleFloor
-from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem, Repository
+from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Place, Problem, Repository
 from edge_agent.workers import intake as intake_module
 from edge_agent.workers.intake import FETCH, LOOK, Intake
 from edge_agent.workers.keeper import Keeper
@@ -242,6 +242,31 @@ def test_a_lead_whose_child_was_ended_is_told(bench: Bench) -> None:
     bench.intake.abandon("given up")
     bench.intake.abandon("twice")
     assert bench.told == [(Verdict.failed, "given up")]
+
+
+@pytest.mark.parametrize("how", ["abandon", "count"])
+@pytest.mark.parametrize(("place", "bytes_"), [(Repository(url="https://r.example"), 600), (Bundle(path="/x.tar"), 0)])
+def test_what_a_fetch_brought_that_was_ended_counts_against_the_day_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str, place: Place, bytes_: int
+) -> None:
+    missing = iter((1_000, 400, 0))
+    monkeypatch.setattr(bench.keeper.store, "missing_bytes", lambda manifest: next(missing))
+    bench.intake.ask(Lead(source="repository", place=place))
+    bench.intake.step()
+    bench.ends(Looked(floor=Floor(), time_s=1.0, manifest=encode_manifest(release(1))))
+    for _ in range(2):
+        bench.intake.abandon("given up") if how == "abandon" else bench.intake.count()
+    assert bench.keeper.today() == (1, bytes_)
+
+
+def test_the_same_release_found_again_while_it_waits_is_not_fetched_again_and_a_newer_one_is(bench: Bench) -> None:
+    bench.looked(release(1))
+    bench.ends(Fetched(fetched_bytes=1, complete=True))
+    bench.looked(release(1))
+    assert (bench.then, bench.told[-1], bench.stage()) == (None, (Verdict.taken, ""), "verified")
+    bench.looked(release(2))
+    assert bench.started[-1][0] == FETCH
+    assert (bench.stage(), bench.keeper.record.ended[-1].result) == ("fetching", "cancelled")
 
 
 def test_a_release_that_contradicts_itself_is_refused_and_not_fetched_day_after_day(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from edge_agent.workers.trial import (
     MIN_JUDGED,
     SPARE_RSS_BYTES,
     TAKE_S,
+    UNBROKEN_S,
     Trial,
     Watched,
 )
@@ -23,8 +24,8 @@ BEFORE = 50 << 20
 MOST = BEFORE + LIMITS.max_rss_bytes + SPARE_RSS_BYTES
 
 
-def trial() -> Trial:
-    return Trial(number=7, began_s=100.0, rss_before_bytes=BEFORE, limits=LIMITS, soak_s=60.0)
+def trial(soak_s: float = 60.0, soaked_s: float = 0.0) -> Trial:
+    return Trial(number=7, began_s=100.0, rss_before_bytes=BEFORE, limits=LIMITS, soak_s=soak_s, soaked_s=soaked_s)
 
 
 def seen(rss_bytes: int = BEFORE, stale: tuple[str, ...] = (), **running: Any) -> Watched:
@@ -78,3 +79,21 @@ def test_it_soaks_from_when_every_worker_has_taken_it() -> None:
     assert not watched.soaked(seen(), 1_059.0)
     assert watched.soaked(seen(), 1_060.0)
     assert not watched.soaked(seen(number=8), 2_000.0)
+
+
+@pytest.mark.parametrize(
+    ("soak_s", "soaked_s", "ends_s"),
+    [
+        (60.0, 0.0, 60.0),
+        (60.0, 1_000.0, 60.0),
+        (86_400.0, 0.0, 86_400.0),
+        (86_400.0, 80_000.0, 6_400.0),
+        (86_400.0, 86_300.0, UNBROKEN_S),
+    ],
+)
+def test_earlier_runs_count_but_the_last_one_is_never_a_short_one(soak_s: float, soaked_s: float, ends_s: float) -> None:
+    watched = trial(soak_s, soaked_s)
+    assert not watched.soaked(seen(), 1_000.0)
+    assert not watched.soaked(seen(), 1_000.0 + ends_s - 1.0)
+    assert watched.soaked_s == ends_s - 1.0
+    assert watched.soaked(seen(), 1_000.0 + ends_s)

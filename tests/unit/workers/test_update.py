@@ -16,9 +16,12 @@ from msgspec.structs import replace
 from edge_agent.clock import Clock
 from edge_agent.errors import ChildFailedError, StorageError
 from edge_agent.update.child import Child, ChildLimits
-from edge_agent.update.machine import MAX_TRIES, Record, Told
+from edge_agent.update.jobs import ProbeJob
+from edge_agent.update.machine import MAX_CUTS, MAX_TRIES, Record, Told
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
-from edge_agent.workers.update import PROBE
+from edge_agent.workers.keeper import read_record
+from edge_agent.workers.update import INSTALL, PROBE
+from tests.unit.workers.parts import StepClock
 from tests.update.whole_updates import Fleet, Gateway, soaking
 
 
@@ -261,6 +264,38 @@ def test_restarts_in_order_cost_a_trial_nothing_however_many_there_are(
     gateway.stop()
 
 
+def test_a_device_that_is_always_stopped_before_the_soak_is_over_ends_its_trial_all_the_same(
+    fleet: Fleet, on_trial_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.workers.update.WATCH_S", 0.0)
+    shutil.copytree(on_trial_folder, tmp_path / "state")
+    clock, day, days = StepClock(), soaking(fleet.settings(), 86_400.0), 0
+    while not ended(read_record(tmp_path / "state")):
+        gateway = Gateway(tmp_path / "state", day, clock=clock, sources=False)
+        for _ in range(4):
+            gateway.worker.step(0.0)
+        clock.s += 7_200.0
+        gateway.worker.step(0.0)
+        gateway.stop()
+        days += 1
+        assert days <= 12
+    assert (days, gateway.record.ended[-1].result) == (12, "committed")
+
+
+def test_a_release_with_which_the_device_goes_down_is_given_up_later_than_one_that_crashes(
+    fleet: Fleet, on_trial_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(on_trial_folder, tmp_path / "state")
+    for number in range(MAX_CUTS + 1):
+        gateway = Gateway(tmp_path / "state", fleet.settings(), sources=False)
+        assert gateway.record.stage == "trial"
+        gateway.keeper.boot = f"boot {number}"
+        gateway.worker.step(0.0)
+        gateway.keeper.close()  # the power is gone
+    assert gateway.record.ended[-1].result == "rolled-back"
+    assert "the power went, or the device was reset, 10 times with it" in gateway.record.ended[-1].reason
+
+
 def test_a_trial_that_cannot_begin_keeps_its_tries_and_begins_when_it_can(
     waiting: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,30 +322,70 @@ def test_a_probe_that_cannot_be_started_costs_no_try(gateway: Gateway, monkeypat
     assert gateway.metrics.conditions.current() == ()
 
 
+def test_while_a_release_waits_sources_are_looked_at_and_it_goes_on_afterwards(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.until(lambda record: record.stage == "verified")
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "start", no_process)
+        patch.setattr("edge_agent.workers.update.RETRY_S", 3_600.0)
+        gateway.worker.step(0.0)
+    assert any("no process is left" in each for each in gateway.metrics.conditions.current())
+    gateway.look()
+    record = gateway.until(lambda record: record.looked_count == 2)
+    gateway.until(lambda record: not gateway.worker.busy)
+    assert (gateway.record.stage, record.candidate) == ("verified", gateway.record.candidate)
+    gateway.stop()
+    assert gateway.record.tries_left == MAX_TRIES
+
+
+def test_a_release_is_probed_on_the_device_that_its_writer_is_to_run_on(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Struct, ChildLimits]] = []
+
+    def start(module: str, job: Struct, *, limits: ChildLimits, clock: Clock) -> Child:
+        asked.append((job, limits))
+        raise ChildFailedError("killed", "no process is left")
+
+    gateway = Gateway(tmp_path / "state", fleet.settings(), device="cuda")
+    gateway.until(lambda record: record.stage == "staged")
+    monkeypatch.setattr(Child, "start", start)
+    gateway.worker.step(0.0)
+    ((job, limits),) = asked
+    assert isinstance(job, ProbeJob)
+    assert (job.device, limits.bounds_data) == ("cuda", False)
+    gateway.stop()
+
+
 def no_process(*_: object, **__: object) -> Child:
     raise ChildFailedError("killed", "no process is left")
 
 
-def test_a_probe_that_the_system_ends_is_made_again_until_no_try_is_left(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("made", "number", "why"),
+    [(PROBE, signal.SIGKILL, "which was not ours"), (INSTALL, signal.SIGBUS, "SIGBUS")],
+)
+def test_what_the_system_ends_is_made_again_until_no_try_is_left(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, made: str, number: signal.Signals, why: str
 ) -> None:
     monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
-    probes = 0
+    tries = 0
     start = Child.start
 
     def ended_at_once(module: str, job: Struct, *, limits: ChildLimits, clock: Clock) -> Child:
-        nonlocal probes
+        nonlocal tries
         child = start(module, job, limits=limits, clock=clock)
-        if module == PROBE:
-            probes += 1
-            os.kill(child.pid, signal.SIGKILL)
+        if module == made:
+            tries += 1
+            os.kill(child.pid, number)
         return child
 
     monkeypatch.setattr(Child, "start", ended_at_once)
     record = gateway.until(ended)
-    assert probes == MAX_TRIES
+    assert tries == MAX_TRIES
     assert record.ended[-1].result == "refused"
-    assert "which was not ours" in record.ended[-1].reason
+    assert why in record.ended[-1].reason
     assert gateway.metrics.conditions.current() == ()
 
 
