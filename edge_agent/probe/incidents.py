@@ -1,6 +1,6 @@
 """Incidents that every release must be able to phrase: each kind with each ending, alone, in pairs and in groups.
 
-Rules: pure and always the same. Each incident is one chunk, so that one that fails speaks of one sentence. Only the last ones have
+Rules: pure and always the same. Each incident is one chunk, so that one that fails speaks of one sentence. Only the last have
 as many subjects as a text may have: the pieces for the third and later ones stand in no other. Among them are the longest
 prompts that there are: a pair of subjects with all their values, times and durations.
 """
