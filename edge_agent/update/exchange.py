@@ -282,13 +282,15 @@ def _reached(host: _Host, deadline: Deadline) -> socket.socket:
     found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]
     problem = OSError("the name has no address")
     for tried, (family, kind, protocol, _, address) in enumerate(found):
-        raw = socket.socket(family, kind, protocol)
+        raw: socket.socket | None = None
         try:
+            raw = socket.socket(family, kind, protocol)
             raw.settimeout(deadline.left_s() / (len(found) - tried))
             raw.connect(address)
-        except OSError as error:
-            raw.close()
+        except OSError as error:  # also that this system knows no addresses of that family
             problem = error
+            if raw is not None:
+                raw.close()
         else:
             return raw
     raise problem

@@ -220,7 +220,9 @@ def test_an_address_that_answers_nothing_leaves_time_for_the_next(monkeypatch: p
         for caller in callers:
             caller.setblocking(False)
             caller.connect_ex(full.getsockname())
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", port))]
+        unknown: list[tuple[object, ...]] = [(97, socket.SOCK_STREAM, 6, "", ("::1", 1, 0, 0))]
+        addresses = (full.getsockname(), ("127.0.0.1", port))
+        found = unknown + [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **named: found)
         assert body(web()[0], f"http://releases.example:{port}/x", 1.0) == b"bytes"
         for caller in callers:
