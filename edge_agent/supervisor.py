@@ -97,7 +97,7 @@ class Agent:
         self._health = HealthWorker(
             link=self._link,
             journal=self._journal,
-            about=_about(settings, self._topics, self._slot, self._update_state, clock),
+            about=_about(settings, self._topics, self._slot, self._update.state, clock),
             metrics=self._metrics,
             clock=clock,
         )
@@ -131,7 +131,7 @@ class Agent:
             self._stage(screen),
             self._stage(self._explain),
             # Its outcomes go into the outbox, which the deliver worker empties.
-            self._stage(*([self._update] if self._update is not None else [])),
+            self._stage(self._update),
             self._stage(*([self._escalate] if self._escalate is not None else []), *self._make_telemetry()),
             self._stage(
                 DeliverWorker(
@@ -173,7 +173,7 @@ class Agent:
         """Why only a new start can help, in words; empty while none is needed."""
         if self._journal.damaged:
             return "the journal was found damaged while in use; the next start repairs it"
-        return "" if self._update is None else self._update.gave_up
+        return self._update.gave_up
 
     def status_line(self) -> str:
         """One line for the service manager."""
@@ -282,13 +282,6 @@ class Agent:
             clock=self._clock,
         )
         return (worker,)
-
-    def _update_state(self) -> UpdateState:
-        """How the update stands; any thread."""
-        if self._update is not None:
-            return self._update.state()
-        reason = "another process keeps the releases of this device, or its disk refuses; see health"
-        return UpdateState(gateway=self._settings.gateway.id, release=self._slot.state().release, reason=reason)
 
     def _queue(self, message: Message) -> None:
         self._journal.record((), [message])

@@ -76,6 +76,8 @@ class Orders:
     def __init__(self, folder: Path) -> None:
         """`folder` is the update's folder, which exists."""
         self._folder = folder / FOLDER
+        self._unread: set[str] = set()
+        """What could not be read when it was tried last, and was said to be so."""
 
     def give(self, order: Order, clock: Clock) -> str:
         """Put an order down, durably; the name to ask `is_waiting` for. Raises StorageError, RequestError."""
@@ -101,16 +103,26 @@ class Orders:
         return os.path.lexists(self._folder / name)
 
     def waiting(self) -> Sequence[tuple[str, Order]]:
-        """The orders to be carried out, oldest first, with their names. What is none is set aside. Raises StorageError."""
+        """The orders to be carried out, oldest first, with their names. What is none is set aside. Raises StorageError.
+
+        One that cannot be read, or set aside, holds up none that comes after it; it is tried again the next time.
+        """
         found: list[tuple[str, Order]] = []
-        for name in self._names()[:MAX_WAITING]:
+        unread: set[str] = set()
+        for name in self._names():
+            if len(found) + len(unread) >= 2 * MAX_WAITING:
+                break
             try:
-                data = read_regular(self._folder / name, MAX_ORDER_BYTES)
-                if data is not None:
-                    found.append((name, _order_in(data)))
-            except RequestError as error:
-                self._set_aside(name, error.detail)
-        return found
+                order = self._read(name)
+            except StorageError as error:
+                unread.add(name)
+                if name not in self._unread:
+                    _log.warning("an order is passed over: %s", error)
+                continue
+            if order is not None:
+                found.append((name, order))
+        self._unread = unread
+        return found[:MAX_WAITING]
 
     def done(self, name: str) -> None:
         """The order was carried out: it is gone, durably, when this returns. Raises StorageError."""
@@ -128,6 +140,15 @@ class Orders:
 
     def _listed(self) -> list[str]:
         return names_in(self._folder) if self._folder.is_dir() else []
+
+    def _read(self, name: str) -> Order | None:
+        """The order of that name; None where there is none, or what there is was set aside. Raises StorageError."""
+        data = read_regular(self._folder / name, MAX_ORDER_BYTES)
+        try:
+            return None if data is None else _order_in(data)
+        except RequestError as error:
+            self._set_aside(name, error.detail)
+            return None
 
     def _set_aside(self, name: str, reason: str) -> None:
         _log.warning("%s: not an order: %s", self._folder / name, reason)

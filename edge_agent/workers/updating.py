@@ -1,7 +1,7 @@
 """Puts the update of releases together: record, sources, the running agent, and the worker between them.
 
 Rules: made once, when the agent starts; what is to speak stands in the slot when this returns, whatever went wrong. Updates that
-cannot be kept here (another process does, or the disk refuses) cost updates, never the agent.
+cannot be kept here (another process does, or the disk refuses) cost updates, never the agent, and are taken up when they can be.
 """
 
 from __future__ import annotations
@@ -11,28 +11,64 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct
+
 from edge_agent.clock import Clock
 from edge_agent.config.settings import Settings
-from edge_agent.engines.loading import open_release
+from edge_agent.engines.loading import OpenRelease, open_release
 from edge_agent.errors import StorageError
 from edge_agent.journal import Journal
-from edge_agent.messages import Topics
+from edge_agent.messages import Topics, UpdateState
 from edge_agent.metrics import Metrics
 from edge_agent.update import Source
 from edge_agent.update.sources import Needs, open_sources
 from edge_agent.workers.active import ReleaseSlot, Wish
-from edge_agent.workers.choice import begin, leave_crashing, open_beside
+from edge_agent.workers.choice import Opens, begin, leave_crashing, open_beside
 from edge_agent.workers.keeper import FOLDER, Keeper
+from edge_agent.workers.late import CONDITION, LateUpdate
 from edge_agent.workers.live import LiveAgent
 from edge_agent.workers.speaking import wish_for
 from edge_agent.workers.update import UpdateWorker
 
-CONDITION = "updates"
-
 _log = logging.getLogger(__name__)
+
+
+class _Around(Struct, frozen=True, kw_only=True):
+    """What the update needs of the agent; see `make_update`."""
+
+    settings: Settings
+    factory: Path
+    slot: ReleaseSlot
+    stale: Callable[[], Sequence[str]]
+    journal: Journal
+    topics: Topics
+    deliver: threading.Event
+    metrics: Metrics
+    clock: Clock
+    crashed: str
+
+    def opens(self) -> Opens:
+        """What opens the release in a folder."""
+        update = self.settings.update
+        return partial(
+            open_release,
+            device=self.settings.writer.device,
+            key_file=update.key_file,
+            decrypt_folder=update.decrypt_folder,
+            store=Path(self.settings.state_dir) / FOLDER,
+        )
+
+    def wish(self, opened: OpenRelease | None) -> Wish:
+        """That a release speaks; None: templates alone."""
+        return wish_for(opened, settings=self.settings.writer, journal=self.journal, state_dir=Path(self.settings.state_dir))
+
+    def state(self, why: str) -> UpdateState:
+        """How the update stands where it cannot be kept."""
+        return UpdateState(gateway=self.settings.gateway.id, release=self.slot.state().release, reason=why)
 
 
 def make_update(
@@ -47,59 +83,74 @@ def make_update(
     metrics: Metrics,
     clock: Clock,
     crashed: str = "",
-) -> UpdateWorker | None:
-    """Let speak what the record of releases says; the worker that keeps it, or None where it cannot be kept here.
+) -> UpdateWorker | LateUpdate:
+    """Let speak what the record of releases says; the worker that keeps it, or one that will as soon as it can be kept here.
 
     `factory` is the folder of the release inside the package; `stale` names the workers that make no progress. `crashed` tells of
     crashes in a row: what is active gives way to the release before it, and where that is none, no engine is used.
     """
-    state_dir = Path(settings.state_dir)
-    update = settings.update
-    opens = partial(
-        open_release,
-        device=settings.writer.device,
-        key_file=update.key_file,
-        decrypt_folder=update.decrypt_folder,
-        store=state_dir / FOLDER,
-    )
-    wish = partial(wish_for, settings=settings.writer, journal=journal, state_dir=state_dir)
-    try:
-        keeper = Keeper.open(state_dir, clock)
-    except StorageError as error:
-        metrics.conditions.set(CONDITION, f"{error}; releases are neither taken nor exchanged until the next start")
-        _log.error("no updates until the next start: %s", error)
-        slot.want(wish(open_beside(state_dir, opens, factory, metrics)))
-        if crashed:
-            _do_without_engines(slot, metrics, crashed)
-        return None
-    if keeper.lost:
-        metrics.conditions.set(CONDITION, keeper.lost)
-    left = bool(crashed) and leave_crashing(keeper, crashed)
-    opened, began_trial = begin(keeper, opens, factory, metrics)
-    slot.want(wish(opened))
-    if crashed and not left:
-        _do_without_engines(slot, metrics, crashed)
-    live = LiveAgent(
-        keeper=keeper,
-        slot=slot,
-        opens=opens,
+    around = _Around(
+        settings=settings,
         factory=factory,
-        wish=wish,
+        slot=slot,
         stale=stale,
         journal=journal,
         topics=topics,
         deliver=deliver,
         metrics=metrics,
+        clock=clock,
+        crashed=crashed,
+    )
+    try:
+        return _keeping(around)
+    except StorageError as error:
+        slot.want(around.wish(open_beside(Path(settings.state_dir), around.opens(), factory, metrics)))
+        if crashed:
+            _do_without_engines(slot, metrics, crashed)
+        return LateUpdate(partial(_keeping, around), around.state, str(error), metrics, clock)
+
+
+def _keeping(around: _Around) -> UpdateWorker:
+    """The worker that keeps the record, which says what speaks from now on. Raises StorageError where it cannot be kept here."""
+    keeper = Keeper.open(Path(around.settings.state_dir), around.clock)
+    with ExitStack() as held:
+        held.callback(keeper.close)
+        worker = _worker(around, keeper)
+        held.pop_all()
+    return worker
+
+
+def _worker(around: _Around, keeper: Keeper) -> UpdateWorker:
+    settings, metrics, opens = around.settings, around.metrics, around.opens()
+    metrics.conditions.clear(CONDITION)
+    if keeper.lost:
+        metrics.conditions.set(CONDITION, keeper.lost)
+    left = bool(around.crashed) and leave_crashing(keeper, around.crashed)
+    opened, began_trial = begin(keeper, opens, around.factory, metrics)
+    around.slot.want(around.wish(opened))
+    if around.crashed and not left:
+        _do_without_engines(around.slot, metrics, around.crashed)
+    live = LiveAgent(
+        keeper=keeper,
+        slot=around.slot,
+        opens=opens,
+        factory=around.factory,
+        wish=around.wish,
+        stale=around.stale,
+        journal=around.journal,
+        topics=around.topics,
+        deliver=around.deliver,
+        metrics=metrics,
     )
     return UpdateWorker(
         keeper=keeper,
-        settings=update,
-        sources=sources_for(settings, keeper, clock),
+        settings=settings.update,
+        sources=sources_for(settings, keeper, around.clock),
         live=live,
         gateway=settings.gateway.id,
         device=settings.writer.device,
         metrics=metrics,
-        clock=clock,
+        clock=around.clock,
         began_trial=began_trial,
     )
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.errors import RequestError
+from edge_agent.errors import RequestError, StorageError
 from edge_agent.update import orders
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.update.state_files import read_regular
 from tests.unit.update.clocks import At
 
 _ORDERS: tuple[Order, ...] = (Check(again=True), Apply(path="/media/stick/x.tar"), RollBack(leaves="ab"), Cancel(ends="cd"))
@@ -74,6 +75,27 @@ def test_links_fifos_and_folders_are_no_orders_and_are_not_waited_for(tmp_path: 
     assert secret.read_bytes() == b'{"order":"check"}'
     assert (folder / "notes.json").read_bytes() == b"mine"
     assert Orders(tmp_path).waiting() == []
+
+
+def test_an_order_that_cannot_be_read_holds_up_none_after_it_and_is_read_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, clock = Orders(tmp_path), At()
+    first = ours.give(Check(), clock)
+    clock.wall_s += 1
+    second = ours.give(Cancel(), clock)
+
+    def denied(path: Path, max_bytes: int) -> bytes | None:
+        if path.name == first:
+            raise StorageError(f"{path}: Permission denied")
+        return read_regular(path, max_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_agent.update.orders.read_regular", denied)
+        for _ in range(3):
+            assert ours.waiting() == [(second, Cancel())]
+    assert caplog.text.count("Permission denied") == 1
+    assert ours.waiting() == [(first, Check()), (second, Cancel())]
 
 
 def test_of_too_many_orders_another_is_not_taken(tmp_path: Path) -> None:
