@@ -71,13 +71,14 @@ def open_keys(manifest: Manifest, keys: bytes | None, source: str, key_file: str
     `keys` is the content of the group's `keys.json`, verified, None where there is none; `source` names it in messages;
     `key_file` is the path of the device's key, empty where none is configured.
 
-    Raises ReleaseError where this device was not given the keys, StorageError where its own key cannot be used.
+    Raises ReleaseError where this device was not given the keys, StorageError where its own key is not configured or cannot
+    be used: the release is not at fault, and is taken again when the key is back.
     """
     wanted = seals(manifest)
     if not wanted:
         return {}
     if not key_file:
-        raise ReleaseError(f"{manifest.id}: is sealed, and this device has no key: set `update.key_file`, or {_ANOTHER}")
+        raise StorageError(f"{manifest.id}: is sealed, and this device has no key: set `update.key_file`, or {_ANOTHER}")
     if keys is None:
         raise ReleaseError(f"{manifest.id}: is sealed, and {source} is missing: the operator wraps the group's key first")
     device = read_device_key(key_file)

@@ -126,7 +126,7 @@ def test_a_release_in_the_clear_needs_no_key_and_reads_no_file(tmp_path: Path) -
 
 def test_who_has_no_key_was_not_given_one_or_has_anothers_is_told(tmp_path: Path) -> None:
     path = str(written(tmp_path / "device.key", pem()))
-    with pytest.raises(ReleaseError, match=r"this device has no key: set `update.key_file`"):
+    with pytest.raises(StorageError, match=r"this device has no key: set `update.key_file`"):
         open_keys(release(), wrapped(DEVICE), SOURCE, "")
     with pytest.raises(ReleaseError, match=r"is sealed, and keys.json is missing"):
         open_keys(release(), None, SOURCE, path)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edge_agent.engines.instruction_set import instruction_set
 from edge_agent.engines.loading import FACTORY, open_release
-from edge_agent.errors import EngineError, ReleaseError
+from edge_agent.errors import EngineError, ReleaseError, StorageError
 from edge_agent.prompt import CONTROLS, STYLES, prompt_of
 from edge_agent.release.certificate import parse_certificate
 from edge_agent.release.manifest import describe, encode_manifest, parse_manifest
@@ -46,8 +46,9 @@ def test_a_sealed_release_speaks_as_the_same_in_the_clear_does(tmp_path: Path, w
 
 def test_a_sealed_release_is_not_opened_without_the_devices_key_or_with_anothers(tmp_path: Path) -> None:
     seal_factory(tmp_path)
-    with pytest.raises(ReleaseError, match="this device has no key"):
+    with pytest.raises(ReleaseError, match="this device has no key") as keyless:
         open_release(tmp_path)
+    assert isinstance(keyless.value.__cause__, StorageError), "the release is not at fault, and stays active"
     with pytest.raises(ReleaseError, match=r"this device's key cannot be used: .*none: no such file"):
         open_release(tmp_path, "cpu", str(tmp_path / "none"))
     with pytest.raises(ReleaseError, match="is not among the 1 that the group key"):
