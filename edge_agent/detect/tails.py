@@ -28,6 +28,7 @@ _MOST_WEIGHT = 100.0
 _START_GAIN = np.array([0.1, 0.1, 0.01, 0.01])[:, None]  # slower for the two that remember some sixteen readings
 _SHAPE_PRIOR, _SHAPE_WEIGHT = 0.08, 60.0
 _LEAST_SHAPE, _MOST_SHAPE = 0.001, 0.4
+_MOST = float(np.finfo(np.float64).max)
 _LEAST_START, _LEAST_MEAN = 0.5, 0.05
 _LEARNT_EXCESS = 8.0  # in mean excesses
 _OPENING_EXCESS = 2.0  # the same for what opened an anomaly: its like must still be told the next time,
@@ -35,7 +36,12 @@ _OPENING_HABIT = 2.0  # but what comes again and again is learnt faster, and bec
 
 
 def compress(statistics: Floats) -> Floats:
-    """Linear to 8, logarithmic beyond: a step of 1,000 spreads counts like one of 47, so a few recurrences make it usual."""
+    """Linear to 8, logarithmic beyond: a step of 1,000 spreads counts like one of 47, so a few recurrences make it usual.
+
+    Always finite: a wild value in a stream that never moved is infinitely many spreads away, and infinity times nothing would
+    stay in the state as not a number.
+    """
+    statistics = np.minimum(statistics, _MOST)
     beyond = np.maximum(statistics, _LINEAR)
     return np.where(statistics > _LINEAR, _LINEAR * (1.0 + np.log(beyond / _LINEAR)), statistics)
 

@@ -18,6 +18,7 @@ from tests.series import Series, autoregressive, feed, final, seasonal, walk, wh
 
 START_S = 1_700_000_000.0
 FAULT = 600
+SEEDS = (1, 2, 3)
 
 
 def only(told: list[Anomaly]) -> Anomaly:
@@ -30,126 +31,158 @@ def at(anomaly: Anomaly) -> float:
     return anomaly.onset_s - START_S
 
 
+def each(series: dict[str, Series]) -> dict[str, list[Anomaly]]:
+    """What is told of each of these streams, side by side in one bank: a stream is judged alone whatever its company."""
+    told = feed(series)[1]
+    return {name: [anomaly for anomaly in told if anomaly.stream == name] for name in series}
+
+
 @pytest.mark.parametrize(("height", "kind", "direction"), [(15.0, "spike", "up"), (-15.0, "dip", "down")])
-@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_short_excursion_is_a_spike_or_a_dip_with_its_extreme_and_the_expected_level(
-    seed: int, height: float, kind: str, direction: str
+    height: float, kind: str, direction: str
 ) -> None:
-    series = white(seed, 800, level=50.0)
-    series[FAULT : FAULT + 3] += (0.7 * height, height, 0.6 * height)
-    anomaly = only(feed({"p/x": series})[1])
-    assert (anomaly.kind, anomaly.direction, at(anomaly)) == (kind, direction, FAULT)
-    assert anomaly.peak_s == START_S + FAULT + 1
-    assert anomaly.end_s == START_S + FAULT + 3
-    assert anomaly.ending == "returned"
-    assert anomaly.observed == series[FAULT + 1]
-    assert anomaly.baseline == pytest.approx(50.0, abs=0.5)
-    assert anomaly.magnitude == pytest.approx(15.0, rel=0.25)
+    seeds = {f"p/{seed}": white(seed, 800, level=50.0) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT : FAULT + 3] += (0.7 * height, height, 0.6 * height)
+    for name, told in each(seeds).items():
+        anomaly = only(told)
+        assert (anomaly.kind, anomaly.direction, at(anomaly)) == (kind, direction, FAULT)
+        assert anomaly.peak_s == START_S + FAULT + 1
+        assert anomaly.end_s == START_S + FAULT + 3
+        assert anomaly.ending == "returned"
+        assert anomaly.observed == seeds[name][FAULT + 1]
+        assert anomaly.baseline == pytest.approx(50.0, abs=0.5)
+        assert anomaly.magnitude == pytest.approx(15.0, rel=0.25)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_shift_is_told_at_once_named_and_ends_when_it_has_become_usual(seed: int) -> None:
-    series = white(seed, 1000, level=50.0)
-    series[FAULT:] += 10.0
-    told = feed({"p/x": series})[1]
-    anomaly = only(told)
-    assert (anomaly.kind, anomaly.direction, at(anomaly)) == ("shift", "up", FAULT)
-    assert told[0].end_s is None
-    assert anomaly.end_s == START_S + FAULT + ADOPT_AFTER
-    assert anomaly.ending == "adopted"
-    assert anomaly.observed == pytest.approx(60.0, abs=0.6)
-    assert anomaly.baseline == pytest.approx(50.0, abs=0.6)
+def test_a_shift_is_told_at_once_named_and_ends_when_it_has_become_usual() -> None:
+    seeds = {f"p/{seed}": white(seed, 1000, level=50.0) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT:] += 10.0
+    for told in each(seeds).values():
+        anomaly = only(told)
+        assert (anomaly.kind, anomaly.direction, at(anomaly)) == ("shift", "up", FAULT)
+        assert told[0].end_s is None
+        assert anomaly.end_s == START_S + FAULT + ADOPT_AFTER
+        assert anomaly.ending == "adopted"
+        assert anomaly.observed == pytest.approx(60.0, abs=0.6)
+        assert anomaly.baseline == pytest.approx(50.0, abs=0.6)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_small_lasting_shift_is_found_with_an_onset_near_the_truth(seed: int) -> None:
-    series = white(seed, 1000)
-    series[FAULT:] += 3.0
-    anomaly = final(feed({"p/x": series})[1])[0]
-    assert anomaly.kind == "shift"
-    assert FAULT - 20 <= at(anomaly) <= FAULT + 20
+def test_a_small_lasting_shift_is_found_with_an_onset_near_the_truth() -> None:
+    seeds = {f"p/{seed}": white(seed, 1000) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT:] += 3.0
+    for told in each(seeds).values():
+        anomaly = final(told)[0]
+        assert anomaly.kind == "shift"
+        assert FAULT - 20 <= at(anomaly) <= FAULT + 20
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_ramp_is_a_drift(seed: int) -> None:
-    series = white(seed, 700)
-    series[FAULT:] += 0.15 * np.arange(len(series) - FAULT)
-    anomaly = final(feed({"p/x": series})[1])[0]
-    assert (anomaly.kind, anomaly.direction) == ("drift", "up")
-    assert at(anomaly) >= FAULT - 20
-    assert anomaly.observed is not None
-    assert anomaly.baseline is not None
-    assert anomaly.observed - anomaly.baseline > 3.0
+def test_a_ramp_is_a_drift() -> None:
+    seeds = {f"p/{seed}": white(seed, 700) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT:] += 0.15 * np.arange(len(series) - FAULT)
+    for told in each(seeds).values():
+        anomaly = final(told)[0]
+        assert (anomaly.kind, anomaly.direction) == ("drift", "up")
+        assert at(anomaly) >= FAULT - 20
+        assert anomaly.observed is not None
+        assert anomaly.baseline is not None
+        assert anomaly.observed - anomaly.baseline > 3.0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_value_that_repeats_is_stuck_from_its_first_coming(seed: int) -> None:
-    series = white(seed, 800)
-    series[FAULT : FAULT + 60] = series[FAULT]
-    anomaly = only(feed({"p/x": series})[1])
-    assert (anomaly.kind, anomaly.direction, at(anomaly)) == ("stuck", "none", FAULT)
-    assert anomaly.observed == series[FAULT]
-    assert anomaly.end_s == START_S + FAULT + 60
+def test_a_value_that_repeats_is_stuck_from_its_first_coming() -> None:
+    seeds = {f"p/{seed}": white(seed, 800) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT : FAULT + 60] = series[FAULT]
+    for name, told in each(seeds).items():
+        anomaly = only(told)
+        assert (anomaly.kind, anomaly.direction, at(anomaly)) == ("stuck", "none", FAULT)
+        assert anomaly.observed == seeds[name][FAULT]
+        assert anomaly.end_s == START_S + FAULT + 60
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_rougher_stream_is_noise_with_both_deviations(seed: int) -> None:
-    series = white(seed, 800)
-    series[FAULT : FAULT + 80] *= 4.0
-    anomalies = final(feed({"p/x": series})[1])
-    noise = [a for a in anomalies if a.kind == "noise"]
-    assert noise, [(a.kind, at(a)) for a in anomalies]
-    assert FAULT <= at(noise[0]) < FAULT + 80
-    assert noise[0].observed == pytest.approx(4.0, rel=0.35)
-    assert noise[0].baseline == pytest.approx(1.0, rel=0.25)
+def test_a_rougher_stream_is_noise_with_both_deviations() -> None:
+    seeds = {f"p/{seed}": white(seed, 800) for seed in SEEDS}
+    for series in seeds.values():
+        series[FAULT : FAULT + 80] *= 4.0
+    for told in each(seeds).values():
+        noise = [a for a in final(told) if a.kind == "noise"]
+        assert noise, [(a.kind, at(a)) for a in told]
+        assert FAULT <= at(noise[0]) < FAULT + 80
+        assert noise[0].observed == pytest.approx(4.0, rel=0.35)
+        assert noise[0].baseline == pytest.approx(1.0, rel=0.25)
 
 
-@pytest.mark.parametrize(
-    ("name", "series"),
-    [
-        ("white", [white(seed, 4000) for seed in range(20)]),
-        ("autoregressive", [autoregressive(seed, 4000) for seed in range(20)]),
-        ("walk", [walk(seed, 4000) for seed in range(20)]),
-        ("seasonal", [seasonal(seed, 4000) for seed in range(20)]),
-        ("coarse", [np.round(white(seed, 4000, level=20.0, spread=0.4), 0) for seed in range(20)]),
-        ("constant", [np.full(4000, float(seed)) for seed in range(20)]),
-        ("counter", [np.cumsum(np.random.default_rng(seed).poisson(3.0, 4000)).astype(float) for seed in range(20)]),
-        ("ramp", [0.5 * np.arange(4000) + white(seed, 4000) for seed in range(20)]),
-    ],
-)
-def test_usual_streams_raise_few_alarms(name: str, series: list[Series]) -> None:
-    """80,000 readings of one second at 0.2 a day allow 0.2 alarms; a tenth of the streams crying once is the bound."""
-    told = final(feed({f"{name}/{i}": values for i, values in enumerate(series)})[1])
-    assert len(told) <= 2, [(a.stream, a.kind, at(a), a.score) for a in told]
+USUAL = {
+    "white": [white(seed, 4000) for seed in range(20)],
+    "autoregressive": [autoregressive(seed, 4000) for seed in range(20)],
+    "walk": [walk(seed, 4000) for seed in range(20)],
+    "seasonal": [seasonal(seed, 4000) for seed in range(20)],
+    "coarse": [np.round(white(seed, 4000, level=20.0, spread=0.4), 0) for seed in range(20)],
+    "constant": [np.full(4000, float(seed)) for seed in range(20)],
+    "counter": [np.cumsum(np.random.default_rng(seed).poisson(3.0, 4000)).astype(float) for seed in range(20)],
+    "ramp": [0.5 * np.arange(4000) + white(seed, 4000) for seed in range(20)],
+}
+STRUCK = list(range(300, 6300, 300))
 
 
-def test_heavy_tails_become_usual() -> None:
-    """Twenty streams of Student's t with three degrees of freedom: no more than one alarm in a thousand readings."""
-    series = {f"t/{seed}": np.random.default_rng(seed).standard_t(3, 4000) for seed in range(20)}
-    assert len(final(feed(series)[1])) <= 80
+def struck(size: float) -> Series:
+    series = white(6, 6400)
+    series[STRUCK] += size
+    return series
 
 
-def test_a_switch_that_keeps_switching_is_left_alone() -> None:
-    series = np.tile(np.repeat([0.0, 1.0], 25), 60)
-    assert len(final(feed({"door/open": series})[1])) <= 1
-
-
-def test_a_fault_that_comes_again_is_told_again() -> None:
-    """Spikes of twelve and of thirty spreads, every 300 readings: each is told, the twentieth too."""
-    for size in (12.0, 30.0):
-        series = white(6, 6400)
-        struck = list(range(300, 6300, 300))
-        series[struck] += size
-        onsets = {round(anomaly.onset_s - START_S) for anomaly in final(feed({"p/x": series})[1])}
-        assert len([at for at in struck if at in onsets]) >= 18
-
-
-def test_a_daily_pulse_becomes_usual() -> None:
-    """A pulse every 100 readings is new a few times, not sixty times."""
+def pulsing() -> Series:
     series = white(5, 6000)
     for begin in range(300, 6000, 100):
         series[begin : begin + 10] += 30.0
-    assert 1 <= len(final(feed({"p/x": series})[1])) <= 20
+    return series
+
+
+@pytest.fixture(scope="module")
+def long_told() -> dict[str, list[Anomaly]]:
+    """What is told of each long stream, all side by side in one bank, which takes a reading of each at a time."""
+    told = each(
+        {f"{name}/{i}": values for name, series in USUAL.items() for i, values in enumerate(series)}
+        | {f"t/{seed}": np.random.default_rng(seed).standard_t(3, 4000) for seed in range(20)}
+        | {"door/open": np.tile(np.repeat([0.0, 1.0], 25), 60)}
+        | {"struck/12": struck(12.0), "struck/30": struck(30.0), "pulse/daily": pulsing()}
+    )
+    return {name: final(anomalies) for name, anomalies in told.items()}
+
+
+def under(prefix: str, told: dict[str, list[Anomaly]]) -> list[Anomaly]:
+    return [anomaly for name, anomalies in told.items() if name.startswith(prefix) for anomaly in anomalies]
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_usual_streams_raise_few_alarms(name: str, long_told: dict[str, list[Anomaly]]) -> None:
+    """80,000 readings of one second at 0.2 a day allow 0.2 alarms; a tenth of the streams crying once is the bound."""
+    told = under(f"{name}/", long_told)
+    assert len(told) <= 2, [(a.stream, a.kind, at(a), a.score) for a in told]
+
+
+def test_heavy_tails_become_usual(long_told: dict[str, list[Anomaly]]) -> None:
+    """Twenty streams of Student's t with three degrees of freedom: no more than one alarm in a thousand readings."""
+    assert len(under("t/", long_told)) <= 80
+
+
+def test_a_switch_that_keeps_switching_is_left_alone(long_told: dict[str, list[Anomaly]]) -> None:
+    assert len(long_told["door/open"]) <= 1
+
+
+@pytest.mark.parametrize("name", ["struck/12", "struck/30"])
+def test_a_fault_that_comes_again_is_told_again(name: str, long_told: dict[str, list[Anomaly]]) -> None:
+    """Spikes of twelve and of thirty spreads, every 300 readings: each is told, the twentieth too."""
+    onsets = {round(anomaly.onset_s - START_S) for anomaly in long_told[name]}
+    assert len([at for at in STRUCK if at in onsets]) >= 18
+
+
+def test_a_daily_pulse_becomes_usual(long_told: dict[str, list[Anomaly]]) -> None:
+    """A pulse every 100 readings is new a few times, not sixty times."""
+    assert 1 <= len(long_told["pulse/daily"]) <= 20
 
 
 def test_a_reading_scores_a_half_or_more_exactly_when_an_anomaly_goes_on() -> None:

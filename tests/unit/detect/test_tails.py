@@ -91,6 +91,12 @@ def test_compression_is_linear_then_logarithmic_and_continuous() -> None:
     assert found == pytest.approx([0.0, 5.0, 8.0, 8.001, 46.626], abs=1e-3)
 
 
+def test_what_is_infinitely_far_stays_a_number() -> None:
+    far = tails.compress(np.array([np.inf, np.finfo(np.float64).max, 1e300]))
+    assert np.isfinite(far).all()
+    assert far[0] == far[1] > far[2]
+
+
 def test_the_start_sets_only_streams_without_readings() -> None:
     block = np.zeros((FIELDS, 2))
     block[COUNT] = [0.0, 5.0]
