@@ -71,7 +71,9 @@ class Made:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the two releases do not go together or the disk refuses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="edge-ota adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("base", type=Path, help="folder of the release that devices have")
     parser.add_argument("tuned", type=Path, help="folder of the release with the fine-tuned writer")
     parser.add_argument("out", type=Path, help="folder to make")

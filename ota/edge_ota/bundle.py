@@ -55,9 +55,9 @@ class Member:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--group", required=True)
-    arguments.add_argument("out", type=Path)
+    arguments = parser("bundle", __doc__)
+    arguments.add_argument("--group", required=True, metavar="GROUP", help="the fleet group whose gateways take it")
+    arguments.add_argument("out", type=Path, metavar="OUT.tar", help="the file to write")
     options = arguments.parse_args(argv)
     return run("bundle", options, lambda signers, now: _bundle(options, signers, now))
 

@@ -45,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(RECIPES[arguments[1]][0], arguments[2:])
     if arguments and arguments[0] in TASKS:
         return _run(TASKS[arguments[0]][0], arguments[1:])
+    if arguments[:1] == ["train"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        print(f"edge-ota: no recipe {arguments[1]!r}", file=sys.stderr)
+    elif arguments and arguments[0] != "train" and not arguments[0].startswith("-"):
+        print(f"edge-ota: no task {arguments[0]!r}", file=sys.stderr)
     help_wanted = not {"-h", "--help"}.isdisjoint(arguments[:2])
     print(_usage(), file=sys.stdout if help_wanted else sys.stderr)
     return 0 if help_wanted else 2
@@ -65,4 +69,5 @@ def _usage() -> str:
     lines = ["usage: edge-ota train RECIPE [OPTIONS]", "       edge-ota TASK [OPTIONS]", "", "recipes:"]
     lines += [f"  {name:<12}{what}" for name, (_, what) in RECIPES.items()]
     lines += ["", "tasks:", *(f"  {name:<12}{what}" for name, (_, what) in TASKS.items())]
-    return "\n".join([*lines, "", "`--help` after one of these lists its options."])
+    codes = "Exit codes: 0 done; 1 failed, and why; 2 wrong usage; 3 documents wait for signatures."
+    return "\n".join([*lines, "", "`--help` after one of these lists its options.", codes])

@@ -15,5 +15,5 @@ from edge_ota.task import parser, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = parser(__doc__).parse_args(argv)
+    options = parser("commit", __doc__).parse_args(argv)
     return run("commit", options, lambda signers, now: finish(options.repository, {}, signers, now))

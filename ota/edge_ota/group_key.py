@@ -31,7 +31,7 @@ from edge_agent.release.group_keys import KEY_BYTES, KEYS_NAME, GroupKey, Keys, 
 from edge_ota.files import Folder, put
 from edge_ota.pending import finish
 from edge_ota.repository import entry_of, keys_of, load_folder, release_of, stored_name
-from edge_ota.roles import group_role, with_wrapped
+from edge_ota.roles import group_role, groups, with_wrapped
 from edge_ota.seal import check_wrapped, read_group_key, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import add_key_options, run, told
@@ -41,17 +41,28 @@ Change = Callable[[Keys], Keys]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        prog="edge-ota group-key", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
-    new.add_argument("file", type=Path)
+    new.add_argument("file", type=Path, metavar="FILE", help="where the secret is written")
     show = tasks.add_parser("show", help="the ids of keys")
-    show.add_argument("files", nargs="+", type=Path)
+    show.add_argument("files", nargs="+", type=Path, metavar="FILE")
     wrap = _of_repository(tasks.add_parser("wrap", help="give a key to devices"))
-    wrap.add_argument("--group-key", type=Path, required=True, metavar="FILE")
-    wrap.add_argument("--device", type=Path, required=True, action="append", metavar="DEVICES", help="a file with their lines")
+    wrap.add_argument("--group-key", type=Path, required=True, metavar="FILE", help="the group's secret, that `new` made")
+    wrap.add_argument(
+        "--device",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="DEVICES",
+        help="a file with the lines of `edge-agent update key`; again for more",
+    )
     drop = _of_repository(tasks.add_parser("drop", help="take devices, or old keys, out of the list"))
-    drop.add_argument("--device-id", action="append", default=[], metavar="ID")
+    drop.add_argument(
+        "--device-id", action="append", default=[], metavar="ID", help="a device that is to get no more; again for more"
+    )
     drop.add_argument("--key-id", action="append", default=[], metavar="ID", help="a group key that nothing is sealed with now")
     options = arguments.parse_args(argv)
     match options.task:
@@ -139,9 +150,7 @@ def _change(options: argparse.Namespace, change: Callable[[], Change]) -> int:
     def work(signers: Sequence[Signer], now: datetime) -> int:
         state, files, role = load_folder(options.repository), Folder(options.repository), group_role(options.group)
         if role not in state.groups:
-            raise OperatorError(
-                f"no group {options.group!r} in this repository; it has {', '.join(sorted(state.groups)) or 'none'}"
-            )
+            raise OperatorError(f"no group {options.group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
         standing = keys_of(files, role, state.groups[role])
         after = change()(Keys() if standing is None else wrapped_keys(standing, f"the keys of {options.group}"))
         data = _encoded(after)
@@ -149,7 +158,7 @@ def _change(options: argparse.Namespace, change: Callable[[], Change]) -> int:
         if release is not None:
             check_wrapped(release[0], data, options.group)
         for key_id, entries in sorted(after.keys.items()):
-            print(f"group key {key_id}: {len(entries)} devices")
+            print(f"group key {key_id}: {len(entries)} {'device' if len(entries) == 1 else 'devices'}")
         changes = with_wrapped(state, options.group, data, now)
         for document in changes.values():
             entry = entry_of(document, role, KEYS_NAME)
@@ -169,6 +178,6 @@ def _encoded(keys: Keys) -> bytes:
 
 def _of_repository(arguments: argparse.ArgumentParser) -> argparse.ArgumentParser:
     arguments.add_argument("repository", type=Path, help="the repository's folder")
-    arguments.add_argument("--group", required=True)
+    arguments.add_argument("--group", required=True, metavar="GROUP", help="the fleet group")
     add_key_options(arguments)
     return arguments

@@ -10,7 +10,7 @@ Rules: the root needs 2 signatures unless `--threshold root=N` says otherwise; t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,17 +23,28 @@ from edge_ota.roles import DEFAULT_DAYS, first_documents, group_role
 from edge_ota.signing import OperatorError, read_public
 from edge_ota.task import parser, run
 
+MAX_NUMBER = 36_500
+_DAYS = ", ".join(f"{role}={days}" for role, days in DEFAULT_DAYS.items())
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
+    arguments = parser("init", __doc__)
     for role in ("root", "targets", "online", "snapshot"):
         arguments.add_argument(
-            f"--{role}-key", action="append", default=[], type=Path, required=role != "snapshot", help="a public key file"
+            f"--{role}-key",
+            action="append",
+            default=[],
+            type=Path,
+            required=role != "snapshot",
+            metavar="PUB",
+            help="a public key file; again for more",
         )
-    arguments.add_argument("--group", action="append", default=[], metavar="NAME=PUB", help="a fleet group and a key of its role")
-    arguments.add_argument("--threshold", action="append", default=[], metavar="ROLE=N")
-    arguments.add_argument("--days", action="append", default=[], metavar="ROLE=N", help=f"until expiry: {DEFAULT_DAYS}")
+    arguments.add_argument("--group", action="append", default=[], metavar="NAME=PUB", help="a fleet group and a public key file")
+    arguments.add_argument(
+        "--threshold", action="append", default=[], metavar="ROLE=N", help="signatures that are needed (root: 2, others: 1)"
+    )
+    arguments.add_argument("--days", action="append", default=[], metavar="ROLE=N", help=f"days until expiry ({_DAYS})")
     options = arguments.parse_args(argv)
     return run("init", options, lambda signers, now: _init(options, signers, now), make=True)
 
@@ -51,25 +62,25 @@ def _init(options: argparse.Namespace, signers: Sequence[Signer], now: datetime)
     }
     for name, path in _pairs(options.group):
         keys.setdefault(group_role(name), []).append(read_public(Path(path)))
-    thresholds = {role: int(_number(text)) for role, text in _pairs(options.threshold)}
-    days = {role: _number(text) for role, text in _pairs(options.days)}
-    if unknown := sorted((set(thresholds) - set(keys)) | (set(days) - set(DEFAULT_DAYS))):
-        raise OperatorError(f"{unknown[0]}: no such role here")
+    thresholds = _numbers("--threshold", options.threshold, keys)
+    days = _numbers("--days", options.days, DEFAULT_DAYS)
     return finish(options.repository, first_documents(keys, thresholds, days, now), signers, now)
 
 
 def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
     for text in texts:
         if "=" not in text:
-            raise OperatorError(f"{text!r}: write NAME=VALUE")
+            raise OperatorError(f"{text!r}: write NAME=VALUE, as `edge-ota init --help` says")
     return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
 
 
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 36_500:
-        raise OperatorError(f"{text!r}: not a number above 0")
-    return number
+def _numbers(option: str, texts: Sequence[str], roles: Iterable[str]) -> dict[str, int]:
+    """The number that each text gives a role. Raises OperatorError. Whole ones: metadata that is signed knows no others."""
+    numbers: dict[str, int] = {}
+    for role, text in _pairs(texts):
+        if role not in roles:
+            raise OperatorError(f"{option} {role}: no such role here; there are {', '.join(roles)}")
+        if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) < MAX_NUMBER):
+            raise OperatorError(f"{option} {role}={text}: give a whole number from 1 to {MAX_NUMBER - 1}")
+        numbers[role] = int(text)
+    return numbers

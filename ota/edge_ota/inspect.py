@@ -26,6 +26,7 @@ from edge_ota.publish import check_component_file, read_manifest
 from edge_ota.repository import (
     METADATA,
     RELEASE_NAME,
+    TIMESTAMP_NAME,
     State,
     check_stored,
     entry_of,
@@ -44,10 +45,12 @@ from edge_ota.unbundle import Bundle
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("path", type=Path)
+    arguments = argparse.ArgumentParser(
+        prog="edge-ota inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("path", type=Path, metavar="PATH", help="a repository's folder, a bundle, or a release's folder")
     arguments.add_argument("--json", action="store_true", help="one JSON object")
-    arguments.add_argument("--root", type=Path, help="the first root that is trusted, as a gateway has it")
+    arguments.add_argument("--root", type=Path, metavar="ROOT", help="the first root that is trusted, as a gateway has it")
     options = arguments.parse_args(argv)
     return told("inspect", lambda: _inspect(options))
 
@@ -87,7 +90,7 @@ def _release(folder: Path) -> dict[str, Any]:
 def _repository(files: Files, now: datetime, root: bytes | None, *, whole: bool) -> dict[str, Any]:
     state = load(files)
     if state is None:
-        raise OperatorError("no timestamp.json: not a repository, or not finished")
+        raise OperatorError(f"no {TIMESTAMP_NAME}: no repository, or its `init` waits for signatures: see `edge-ota commit`")
     problems = ["a task on it was interrupted: run it, or `commit`, again"] if state.unfinished else []
     if root is not None and root != files.read(f"{METADATA}/1.root.json"):
         problems.append("its first root is not the trusted one")

@@ -26,18 +26,20 @@ from edge_ota.task import read_passphrase, told
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        prog="edge-ota keys", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
-    new.add_argument("file", type=Path)
+    new.add_argument("file", type=Path, metavar="FILE", help="the private file to make; the public part is FILE.pub")
     secret = new.add_mutually_exclusive_group()
-    secret.add_argument("--passphrase-file", type=Path, help="encrypt with the first line of this file")
+    secret.add_argument("--passphrase-file", type=Path, metavar="FILE", help="encrypt with the first line of this file")
     secret.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt with it")
     show = tasks.add_parser("show", help="the id and public part of keys, from private or public files")
-    show.add_argument("files", nargs="+")
+    show.add_argument("files", nargs="+", metavar="FILE")
     public = tasks.add_parser("public", help="write the public part of a key file, or of a PEM")
-    public.add_argument("file")
-    public.add_argument("out", type=Path)
+    public.add_argument("file", metavar="FILE")
+    public.add_argument("out", type=Path, metavar="OUT.pub")
     for task in (show, public):
         task.add_argument(
             "--passphrase-file", action="append", default=[], type=Path, help="a file whose first line opens an encrypted key"
@@ -66,6 +68,7 @@ def _new(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     for name in options.files:
+        print(name)
         _print(_public_of(name, options))
     return 0
 
@@ -98,6 +101,8 @@ def _print(key: object) -> None:
 
 
 def _asked_twice() -> bytes:
+    if not sys.stdin.isatty():
+        raise OperatorError("there is no terminal to ask for a passphrase on: give it with --passphrase-file")
     first = getpass.getpass("Passphrase: ")
     if not first or first != getpass.getpass("Again: "):
         raise OperatorError("the two passphrases differ, or are empty: try again")

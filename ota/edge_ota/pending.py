@@ -102,13 +102,26 @@ def lacking(repository: Path, state: State | None) -> list[str]:
     documents = waiting(repository, state)
     said: list[str] = []
     for role, document in documents.items():
+        lines: list[str] = []
         for delegator in _delegators(role, state, documents):
             result = delegator.get_verification_result(role, document.signed_bytes, document.signatures)
             if not result.verified:
                 file = pending_folder(repository) / f"{document.signed.version}.{role}.json"
                 keys = ", ".join(sorted(key[:12] for key in result.unsigned))
-                said.append(f"{file}: {result.missing} more of the keys {keys}")
-    return list(dict.fromkeys(said))
+                lines.append(f"{file}: {result.missing} more of the keys {keys}")
+        if len(set(lines)) > 1:  # an old root and a new one want different keys
+            lines = [f"{line} ({why})" for line, why in zip(lines, ("of the root before", "of this root"), strict=True)]
+        said += dict.fromkeys(lines)
+    return said
+
+
+def useless(repository: Path, state: State | None, signers: Sequence[Signer]) -> list[str]:
+    """The ids of keys that are given and sign nothing of what waits, and nothing online either."""
+    documents = waiting(repository, state)
+    root = documents.get("root") or (state and state.root)
+    useful = {keyid for role in documents for keyid in _may_sign(role, state, documents)}
+    useful |= {keyid for role in ("snapshot", "timestamp") if root for keyid in root.signed.roles[role].keyids}
+    return [signer.public_key.keyid for signer in signers if signer.public_key.keyid not in useful]
 
 
 def plan(state: State | None, documents: Mapping[str, Metadata[Any]], signers: Sequence[Signer], now: datetime) -> list[Write]:
@@ -172,6 +185,8 @@ def finish(repository: Path, changes: Mapping[str, Metadata[Any]], signers: Sequ
     still = lacking(repository, state)
     if still:
         print("waiting for signatures (`edge-ota sign FILE --key KEY`, then `edge-ota commit`):", *still, sep="\n  ")
+        for keyid in useless(repository, state, signers):
+            print(f"the key {keyid[:12]} was given, and none of these wants it")
         return WAITING
     commit(repository, state, signers, now)
     print(f"{repository}: published")

@@ -25,7 +25,7 @@ from edge_ota.files import Folder
 from edge_ota.pending import finish
 from edge_ota.publish import from_repository, publish
 from edge_ota.repository import load_folder, release_of
-from edge_ota.roles import group_role, published_at
+from edge_ota.roles import group_role, groups, published_at
 from edge_ota.signing import OperatorError
 from edge_ota.states import Wanted, collected, tally
 from edge_ota.task import parser, run
@@ -33,14 +33,18 @@ from edge_ota.task import parser, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--from", dest="source", required=True, metavar="GROUP")
-    arguments.add_argument("--to", dest="goal", required=True, metavar="GROUP")
-    arguments.add_argument("--states", type=Path, required=True, help="a file or folder of what the gateways reported")
-    arguments.add_argument("--gateways", type=Path, help="a file that names the gateways that must count, one a line")
-    arguments.add_argument("--hold-h", type=float, default=24.0, help="hours since it was published there (24)")
+    arguments = parser("promote", __doc__)
+    arguments.add_argument("--from", dest="source", required=True, metavar="GROUP", help="the group that runs the release")
+    arguments.add_argument("--to", dest="goal", required=True, metavar="GROUP", help="the group that is to get it")
+    arguments.add_argument(
+        "--states", type=Path, required=True, metavar="PATH", help="a file or folder of what `mosquitto_sub -v` heard"
+    )
+    arguments.add_argument(
+        "--gateways", type=Path, metavar="FILE", help="a file that names the gateways that must count, one a line"
+    )
+    arguments.add_argument("--hold-h", type=float, default=24.0, metavar="HOURS", help="hours since it was published there (24)")
     arguments.add_argument("--minimum-success", type=float, default=0.95, metavar="SHARE", help="of the gateways (0.95)")
-    arguments.add_argument("--minimum-gateways", type=int, default=1, metavar="N")
+    arguments.add_argument("--minimum-gateways", type=int, default=1, metavar="N", help="that must have reported on it (1)")
     arguments.add_argument("--keys", type=Path, metavar="KEYS.json", help="wrapped keys in place of those that the goal has")
     options = arguments.parse_args(argv)
     if not (0 < options.minimum_success <= 1 and options.hold_h >= 0):
@@ -52,7 +56,7 @@ def _promote(options: argparse.Namespace, signers: Sequence[Signer], now: dateti
     state, files = load_folder(options.repository), Folder(options.repository)
     for group in (options.source, options.goal):
         if group_role(group) not in state.groups:
-            raise OperatorError(f"no group {group!r} in this repository")
+            raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
     source, goal = group_role(options.source), group_role(options.goal)
     found = release_of(files, source, state.groups[source])
     if found is None:

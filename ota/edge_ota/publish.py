@@ -45,9 +45,9 @@ class Shipment:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
-    arguments.add_argument("release", type=Path, help="the release's folder, with its manifest")
-    arguments.add_argument("--group", required=True)
+    arguments = parser("publish", __doc__)
+    arguments.add_argument("release", type=Path, metavar="RELEASE_DIR", help="the release's folder, with its manifest")
+    arguments.add_argument("--group", required=True, metavar="GROUP", help="the fleet group that is to run it")
     arguments.add_argument("--group-key", type=Path, metavar="FILE", help="of a sealed release: what it was built with")
     options = arguments.parse_args(argv)
     return run("publish", options, lambda signers, now: _publish(options, signers, now))

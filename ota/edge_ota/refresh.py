@@ -22,8 +22,10 @@ from edge_ota.task import parser, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--role", action="append", default=[], help="root, targets or group-NAME; again for more")
+    arguments = parser("refresh", __doc__)
+    arguments.add_argument(
+        "--role", action="append", default=[], metavar="ROLE", help="root, targets or group-NAME; again for more"
+    )
     options = arguments.parse_args(argv)
 
     def work(signers: Sequence[Signer], now: datetime) -> int:
@@ -31,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.role:
             return finish(options.repository, renewed(state, options.role, now), signers, now)
         renew_online(options.repository, state, signers, now)
+        until = load_folder(options.repository).timestamp.signed.expires
+        print(f"{options.repository}: renewed, until {until:%Y-%m-%d %H:%M} UTC")
         return 0
 
     return run("refresh", options, work)

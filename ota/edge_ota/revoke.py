@@ -30,7 +30,7 @@ from edge_ota.repository import (
     release_of,
     verify,
 )
-from edge_ota.roles import REVOKED_FIELD, group_role, with_keys
+from edge_ota.roles import REVOKED_FIELD, group_role, groups, with_keys
 from edge_ota.rotate import full_id, roles_of
 from edge_ota.signing import OperatorError
 from edge_ota.task import parser, run
@@ -42,11 +42,11 @@ REVOKED_MARK = ".r"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
+    arguments = parser("revoke", __doc__)
     what = arguments.add_mutually_exclusive_group(required=True)
-    what.add_argument("--group", help="whose release is taken back")
-    what.add_argument("--key-id", help="the key that is taken back")
-    arguments.add_argument("--release", help="with --group: the id of what is taken back; nothing is done if it is gone")
+    what.add_argument("--group", metavar="GROUP", help="whose release is taken back")
+    what.add_argument("--key-id", help="the key that is taken back, or its public file")
+    arguments.add_argument("--release", help="with --group: the id of what is taken back")
     arguments.add_argument("--id", help="with --group: the id of the release that takes its place")
     arguments.add_argument("--role", help="with --key-id: the role, where the key has more than one")
     options = arguments.parse_args(argv)
@@ -60,16 +60,20 @@ def _release(options: argparse.Namespace, signers: Sequence[Signer], now: dateti
     state, files = load_folder(options.repository), Folder(options.repository)
     role = group_role(options.group)
     if role not in state.groups:
-        raise OperatorError(f"no group {options.group!r} in this repository")
+        raise OperatorError(f"no group {options.group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
     if role in waiting(options.repository, state):
         return finish(options.repository, {}, signers, now)
     found = release_of(files, role, state.groups[role])
     if found is None:
         raise OperatorError(f"group {options.group} has no release")
     current = found[0]
+    gone = found[1].custom.get(REVOKED_FIELD, [])
     if options.release != current.id:
+        if options.release not in gone:
+            raise OperatorError(f"group {options.group} runs {current.id}, and not {options.release}: nothing is taken back")
+        print(f"{options.release} was taken back before; group {options.group} runs {current.id}")
         return finish(options.repository, {}, signers, now)
-    revoked = [*found[1].custom.get(REVOKED_FIELD, []), current.id][-MAX_REVOKED:]
+    revoked = [*gone, current.id][-MAX_REVOKED:]
     old = _before(state, files, role, current, revoked)
     counter = current.counter + 1
     new_id = options.id or f"{old.id.split(REVOKED_MARK)[0]}{REVOKED_MARK}{counter}"
@@ -109,6 +113,8 @@ def _key(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) 
     roles = [role for role, keyids in roles_of(state).items() if keyid in keyids]
     if options.role:
         roles = [role for role in roles if role == options.role]
+    if not roles:
+        print(f"{keyid}: has no say in {options.role or 'any role'} (any more)")
     if len(roles) > 1:
         raise OperatorError(f"{keyid}: signs for {', '.join(roles)}: take it back one by one, with --role")
     return finish(options.repository, with_keys(state, roles, [], [keyid], None, now), signers, now)

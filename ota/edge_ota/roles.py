@@ -38,7 +38,7 @@ ISSUED_FIELD = "x-edge-agent-issued"
 """In a timestamp's signed part: when it was signed. A device without a clock learns the time from it."""
 REVOKED_FIELD = "revoked"
 """With a group's release: the ids of those that were taken back before it, newest last."""
-DEFAULT_DAYS: dict[str, float] = {"root": 365, "targets": 90, "group": 90, "snapshot": 7, "timestamp": 1}
+DEFAULT_DAYS: dict[str, int] = {"root": 365, "targets": 90, "group": 90, "snapshot": 7, "timestamp": 1}
 ROOT_ROLES = ("root", "targets", "snapshot", "timestamp")
 DEFAULT_THRESHOLDS = {"root": 2}
 _GROUP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
@@ -54,6 +54,11 @@ def group_role(group: str) -> str:
     return GROUP_PREFIX + group
 
 
+def groups(state: State) -> list[str]:
+    """The names of the fleet groups, sorted."""
+    return sorted(role.removeprefix(GROUP_PREFIX) for role in state.groups)
+
+
 def expiry(root: Root, role: str, now: datetime) -> datetime:
     """When a document of `role` that is made now expires."""
     days = {**DEFAULT_DAYS, **root.unrecognized_fields.get(DAYS_FIELD, {})}
@@ -62,7 +67,7 @@ def expiry(root: Root, role: str, now: datetime) -> datetime:
 
 
 def first_documents(
-    keys: Mapping[str, Sequence[SSlibKey]], thresholds: Mapping[str, int], days: Mapping[str, float], now: datetime
+    keys: Mapping[str, Sequence[SSlibKey]], thresholds: Mapping[str, int], days: Mapping[str, int], now: datetime
 ) -> dict[str, Metadata[Any]]:
     """The offline documents of a new repository, unsigned, by role. `keys` by role. Raises OperatorError."""
     counts = {role: thresholds.get(role, DEFAULT_THRESHOLDS.get(role, 1)) for role in keys}
@@ -90,7 +95,7 @@ def with_release(
     """
     role = group_role(group)
     if role not in state.groups:
-        raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(sorted(state.groups)) or 'none'}")
+        raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
     custom: dict[str, Any] = {"release": manifest.id, "counter": manifest.counter, "published": now.strftime(_ISSUED)}
     if revoked:
         custom[REVOKED_FIELD] = list(revoked)

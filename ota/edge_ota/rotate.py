@@ -27,13 +27,17 @@ MIN_ID_DIGITS = 8
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = parser(__doc__)
+    arguments = parser("rotate", __doc__)
     arguments.add_argument(
-        "--role", action="append", required=True, help="root, targets, snapshot, timestamp or group-NAME; again for more"
+        "--role",
+        action="append",
+        required=True,
+        metavar="ROLE",
+        help="root, targets, snapshot, timestamp or group-NAME; again for more",
     )
     arguments.add_argument("--add", action="append", default=[], type=Path, metavar="PUB", help="a public key file")
-    arguments.add_argument("--remove", action="append", default=[], metavar="KEY_ID", help="or its public file")
-    arguments.add_argument("--threshold", type=int)
+    arguments.add_argument("--remove", action="append", default=[], metavar="KEY_ID", help="a key's id, or its public file")
+    arguments.add_argument("--threshold", type=int, metavar="N", help="signatures that are needed from now on")
     options = arguments.parse_args(argv)
     if not (options.add or options.remove or options.threshold is not None):
         arguments.error("nothing to change: give --add, --remove or --threshold")

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from edge_ota.repository import TIMESTAMP_NAME
+from edge_ota.signing import OperatorError
+from edge_ota.task import told
+
 _CHUNK_BYTES = 64 << 10
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -118,15 +122,26 @@ def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Server:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command until it is interrupted; returns the exit code."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("repository", type=Path)
-    arguments.add_argument("--host", default="127.0.0.1")
-    arguments.add_argument("--port", type=int, default=8080)
+    arguments = argparse.ArgumentParser(
+        prog="edge-ota serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("repository", type=Path, metavar="REPO", help="the repository's folder")
+    arguments.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    arguments.add_argument("--port", type=int, default=8080, help="0 picks a free one (8080)")
     options = arguments.parse_args(argv)
+    return told("serve", lambda: _serve(options.repository, options.host, options.port))
+
+
+def _serve(folder: Path, host: str, port: int) -> int:
+    if not (folder / TIMESTAMP_NAME).is_file():
+        raise OperatorError(f"{folder}: no repository: it has no {TIMESTAMP_NAME}; give the folder that `edge-ota init` made")
     try:
-        with server(options.repository, options.host, options.port) as running:
-            print(f"http://{options.host}:{running.server_address[1]}/ serves {options.repository}; interrupt to end", flush=True)
+        with server(folder, host, port) as running:
+            print(f"http://{host}:{running.server_address[1]}/ serves {folder}; interrupt to end", flush=True)
             running.serve_forever()
+    except (OSError, OverflowError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise OperatorError(f"{host}:{port}: cannot be listened on: {why}; choose another --port") from error
     except KeyboardInterrupt:  # whoever reads the line may interrupt before the next one runs
         return 0
     return 0

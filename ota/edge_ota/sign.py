@@ -23,8 +23,10 @@ from edge_ota.task import add_key_options, printable, signers_of, told
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("file", type=Path)
+    arguments = argparse.ArgumentParser(
+        prog="edge-ota sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("file", type=Path, metavar="FILE", help="metadata that waits, from REPO.pending")
     add_key_options(arguments)
     options = arguments.parse_args(argv)
     return told("sign", lambda: _sign(options))
@@ -43,21 +45,26 @@ def _sign(options: argparse.Namespace) -> int:
     for signer in signers:
         add_signature(document, signer)
         print(f"signed with {signer.public_key.keyid}")
+        if isinstance(document.signed, Root) and signer.public_key.keyid not in document.signed.roles["root"].keyids:
+            print("  which is none of this root's: it counts only if the root before names it")
     write_atomic(options.file, document.to_bytes(), mode=0o644)
     return 0
 
 
 def describe(document: Metadata[Any]) -> list[str]:
-    """What a person signs, in lines, the digest of the exact bytes among them."""
+    """What a person signs, in lines, the digest of the exact bytes and whole key ids among them.
+
+    Ids are compared with paper, and a key whose id only begins like another's can be made.
+    """
     signed = document.signed
     lines = [f"{signed.type}, version {signed.version}, expires {signed.expires:%Y-%m-%d %H:%M} UTC"]
     lines.append(f"  SHA-256 of what is signed: {hashlib.sha256(document.signed_bytes).hexdigest()}")
     if isinstance(signed, Root):
         for role, who in signed.roles.items():
-            lines.append(f"  {role}: {who.threshold} of " + ", ".join(keyid[:12] for keyid in who.keyids))
+            lines += [f"  {role}: {who.threshold} of", *(f"    {keyid}" for keyid in who.keyids)]
     if isinstance(signed, Targets):
         for name, delegation in ((signed.delegations.roles or {}) if signed.delegations else {}).items():
-            lines.append(f"  {name}: {delegation.threshold} of " + ", ".join(keyid[:12] for keyid in delegation.keyids))
+            lines += [f"  {name}: {delegation.threshold} of", *(f"    {keyid}" for keyid in delegation.keyids)]
         for path, entry in signed.targets.items():
             if entry.custom:
                 lines.append(f"  {path}: release {entry.custom.get('release')}, counter {entry.custom.get('counter')}")

@@ -71,7 +71,7 @@ def read_public(path: Path) -> SSlibKey:
         key = SSlibKey.from_dict(stated, document)
         again = SSlibKey.from_crypto(key._crypto_key(), scheme=key.scheme)  # no public way to make an id anew
     except (ValueError, KeyError, TypeError, AttributeError, SecureSystemsError, UnsupportedAlgorithm) as error:
-        raise OperatorError(f"{path}: not a public key: give the file {PUBLIC_SUFFIX} that `keys new` wrote: {error}") from error
+        raise OperatorError(f"{path}: not a public key: give the file {PUBLIC_SUFFIX} that `edge-ota keys new` wrote") from error
     return again
 
 
@@ -132,7 +132,9 @@ def _from_file(path: Path, passphrases: Sequence[bytes], ask: Callable[[str], st
             return _signer(path, data, passphrase)
         except OperatorError:
             continue
-    raise OperatorError(f"{path}: encrypted, and {'none of the passphrases opens it' if tried else 'no passphrase was given'}")
+    if tried:
+        raise OperatorError(f"{path}: encrypted, and none of the passphrases opens it")
+    raise OperatorError(f"{path}: encrypted, and no passphrase was given: give --passphrase-file, or run this on a terminal")
 
 
 def _signer(path: Path, data: bytes, passphrase: bytes | None) -> CryptoSigner:

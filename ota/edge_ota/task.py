@@ -23,10 +23,12 @@ from edge_ota.signing import OperatorError, load_signer
 Work = Callable[[Sequence[Signer], datetime], int]
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the repository and the options for keys."""
-    arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("repository", type=Path, help="the repository's folder")
+def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser of the task `name` with the repository and the options for keys."""
+    arguments = argparse.ArgumentParser(
+        prog=f"edge-ota {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("repository", type=Path, metavar="REPO", help="the repository's folder")
     add_key_options(arguments)
     return arguments
 
@@ -34,10 +36,19 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def add_key_options(arguments: argparse.ArgumentParser) -> None:
     """`--key` and `--passphrase-file`, each any number of times."""
     arguments.add_argument(
-        "--key", action="append", default=[], metavar="KEY", help="a private key file, or URI,PUBLIC_FILE; again for more"
+        "--key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a private key file to sign with, or URI,PUBLIC_FILE; again for more",
     )
     arguments.add_argument(
-        "--passphrase-file", action="append", default=[], type=Path, help="a file whose first line opens an encrypted key"
+        "--passphrase-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a file whose first line opens an encrypted key; without it a terminal is asked",
     )
 
 

@@ -136,7 +136,9 @@ def report(certificate: Certificate) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the release cannot be opened or nothing can be certified."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="edge-ota calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="the folder of a release with its manifest")
     parser.add_argument("--count", type=int, default=COUNT, help="incidents to measure on")
     parser.add_argument("--seed", type=int, default=SEED)

@@ -46,7 +46,9 @@ def chunks(random: Random, *, unseen: bool) -> Iterator[Chunk]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe, or only the evaluation of a folder that the recipe wrote; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="edge-ota train writer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--out", type=Path, help="train: folder for model, tokenizer, lexicon and confidence rule")
     which.add_argument("--evaluate", type=Path, help="only evaluate the folder of a release, such as edge_agent/factory")
