@@ -83,6 +83,13 @@ def check(settings: Settings, *, again: bool) -> int:
 def apply(settings: Settings, file: Path) -> int:
     """Take the release in a bundle; the exit code. Raises StorageError, RequestError."""
     _need_group(settings)
+    record = read_record(Path(settings.state_dir))
+    if record.stage == "trial" and record.candidate is not None and _agent_runs(settings):
+        raise RequestError(
+            "on-trial",
+            f"{record.candidate.held.release} is on trial, and nothing else is taken until that has ended: wait, or end it with"
+            " `edge-agent update cancel`",
+        )
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "is no regular file" if file.exists() else "there is no such file"
         raise RequestError("no-file", f"{file}: {what}; name a bundle that `edge-ota bundle` made")
@@ -189,11 +196,12 @@ def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
 
 def _is_over(order: Order, before: Record, now: Record) -> bool:
     """Whether there is nothing more to watch: an outcome, a trial, or a look that found nothing to take."""
+    looked = now.looked_count != before.looked_count
     if now.stage == "trial" and isinstance(order, Check | Apply):
-        return True
+        return isinstance(order, Check) or looked or now.candidate != before.candidate
     if _new(before, now):
         return now.stage == "idle"
-    return now.stage == "idle" and isinstance(order, Check | Apply) and now.looked_count != before.looked_count
+    return now.stage == "idle" and isinstance(order, Check | Apply) and looked
 
 
 def _told(settings: Settings, order: Order, before: Record, after: Record) -> int:
@@ -206,17 +214,30 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
     if after.stage == "trial" and after.candidate is not None:
         runs = f"for {settings.update.soak_s:g} s" if _agent_runs(settings) else "from the agent's next start on"
         print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
+        if isinstance(order, Apply) and after.candidate == before.candidate:
+            return _told_of_another(order, before, after)
     elif not new:
         return _told_of_nothing(settings, order, before, after)
     wanted = ("cancelled", "rolled-back") if isinstance(order, Cancel | RollBack) else ("committed",)
     return 1 if any(ended.result not in wanted for ended in new) else 0
 
 
+def _told_of_another(order: Apply, before: Record, after: Record) -> int:
+    """Say what became of a bundle while a release waits for its trial, or is on it; the exit code: 0 where it holds that one."""
+    looked = after.looked_count != before.looked_count
+    held = None if after.candidate is None else after.candidate.held
+    if looked and held is not None and after.looked.endswith(f"{held.release}, counter {held.counter}"):
+        return 0
+    print(f"{order.path} was not taken: {after.looked if looked else 'nothing is looked at until that trial has ended'}")
+    return 1
+
+
 def _told_of_nothing(settings: Settings, order: Order, before: Record, after: Record) -> int:
     """Say why nothing was taken; the exit code. Whoever names a bundle wants it to run: that it cannot be taken is a failure."""
     if after.looked_count != before.looked_count:
         print(after.looked)
-        return 1 if isinstance(order, Apply) and not after.looked.endswith(RUNS_ALREADY) else 0
+        wanted = after.looked.endswith(RUNS_ALREADY) if isinstance(order, Apply) else not after.looked_failed
+        return 0 if wanted else 1
     if isinstance(order, Cancel | RollBack):
         print("that was done before")
         return 0

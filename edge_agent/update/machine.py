@@ -114,6 +114,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """Of what the repository said; also of the time, by what it signed. The device's own clock is no floor: it may jump ahead."""
     looked: str = ""
     """What the last look at a source found, in words."""
+    looked_failed: bool = False
+    """Whether it could not be carried out, or what stands there was not believed."""
     looked_s: float = 0.0
     looked_count: int = 0
     """Looks that were written down: who waits for one sees that it is over."""

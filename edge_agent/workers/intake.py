@@ -154,12 +154,12 @@ class Intake:
             looked = Looked(floor=Floor(), time_s=0.0, problem=Problem(kind="link", reason=error.reason, detail=error.detail))
         with self._told(lead):
             if looked.problem is not None:
-                self._keeper.saw(looked.floor, f"{lead.source}: {_words(looked.problem)}")
+                self._keeper.saw(looked.floor, f"{lead.source}: {_words(looked.problem)}", failed=True)
                 self._stands(lead, looked.problem)
                 return
             self._metrics.conditions.clear(CONDITION)
             if looked.manifest is None:
-                self._keeper.saw(looked.floor, f"{lead.source}: no release for the group {self._settings.group}")
+                self._keeper.saw(looked.floor, _nothing(lead, self._settings.group))
                 self._end(lead, Verdict.nothing)
                 return
             self._offered(lead, looked.manifest, looked)
@@ -170,7 +170,7 @@ class Intake:
             manifest = parse_manifest(data, f"{lead.source}: release.json")
             not_here = refuse(manifest, edge_agent.__version__, PROMPT_VERSION) or _too_large(manifest)
         except ReleaseError as error:
-            self._keeper.saw(looked.floor, str(error))
+            self._keeper.saw(looked.floor, str(error), failed=True)
             self._stands(lead, Problem(kind="release", reason="manifest", detail=str(error)))
             return
         held = Held(release=manifest.id, counter=manifest.counter, manifest_sha256=hashlib.sha256(data).hexdigest())
@@ -289,6 +289,10 @@ def _too_large(manifest: Manifest) -> str:
 
 def _is(candidate: Candidate | None, held: Held) -> bool:
     return candidate is not None and candidate.held.manifest_sha256 == held.manifest_sha256
+
+
+def _nothing(lead: Lead, group: str) -> str:
+    return f"{lead.source}: no release for the group {group}: none was published for it there, or it is called otherwise"
 
 
 def _words(problem: Problem) -> str:

@@ -85,14 +85,15 @@ class Keeper:
         """Let the machine take `event`; False where it changes nothing. On the disk when this returns. Raises StorageError."""
         return self._save(after(self._record, event, self._clock.now_s()))
 
-    def saw(self, floor: Floor, looked: str) -> None:
-        """Keep what a look found out, and count it. Raises StorageError."""
+    def saw(self, floor: Floor, looked: str, *, failed: bool = False) -> None:
+        """Keep what a look found out, or why it failed, and count it. Raises StorageError."""
         record, (day_looks, day_bytes) = self._record, self.today()
         self._save(
             replace(
                 record,
                 floor=record.floor.joined(floor),
                 looked=plain(looked, MAX_REASON_CHARACTERS),
+                looked_failed=failed,
                 looked_s=self._clock.now_s(),
                 looked_count=record.looked_count + 1,
                 day=self._day(),

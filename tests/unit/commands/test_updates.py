@@ -97,6 +97,11 @@ def test_without_an_agent_a_release_comes_up_to_its_trial_and_every_command_tell
     assert said[-2:] == ["trial     fleet-1", "on trial: fleet-1, counter 1, from the agent's next start on"]
     assert updates.show_update(settings, as_json=False) == 0
     assert "candidate   fleet-1, counter 1, from repository" in capsys.readouterr().out
+    assert updates.apply(settings, stick) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "on trial: fleet-1, counter 1, from the agent's next start on"
+    (tmp_path / "torn.tar").write_bytes(stick.read_bytes()[:4000])
+    assert updates.apply(settings, tmp_path / "torn.tar") == 1
+    assert "torn.tar was not taken: " in capsys.readouterr().out
     assert updates.cancel(settings) == 0
     assert capsys.readouterr().out == "cancelled: fleet-1, counter 1: a person asked for it\n"
     assert updates.apply(settings, stick) == 1
@@ -119,6 +124,8 @@ def test_a_running_agent_is_asked_and_watched_to_the_end(
         assert updates.apply(settings, stick) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "on trial: fleet-1, counter 1, for 1 s"
         assert gateway.keeper.record.candidate is not None
+        with pytest.raises(RequestError, match="fleet-1 is on trial, and nothing else is taken"):
+            updates.apply(settings, stick)
         assert updates.cancel(settings) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "cancelled: fleet-1, counter 1: a person asked for it"
         # The look that was due at the start comes to nothing; the one that is asked for does not.
@@ -215,5 +222,18 @@ def test_a_check_of_an_empty_folder_and_of_a_budget_that_is_spent_end_and_say_so
 
 def test_a_repository_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_at(tmp_path, fleet, url=f"file://{tmp_path}/nowhere")
-    updates.check(settings, again=False)
+    assert updates.check(settings, again=False) == 1
     assert capsys.readouterr().out.startswith("repository: ")
+    assert read_record(Path(settings.state_dir)).looked_failed
+
+
+def test_a_group_that_has_no_release_is_nothing_new_and_says_what_that_may_mean(
+    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_at(tmp_path, fleet)
+    settings = replace(settings, update=replace(settings.update, group="canari"))
+    assert updates.check(settings, again=False) == 0
+    assert (
+        "no release for the group canari: none was published for it there, or it is called otherwise" in capsys.readouterr().out
+    )
+    assert not read_record(Path(settings.state_dir)).looked_failed
