@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     explain = add("explain", "write the sentences of an incident given as JSON, as published on incident/<id>", _explain)
     explain.add_argument("file", help="the incident's JSON file; - for standard input")
     explain.add_argument("--template", action="store_true", help="without the writer: the template's sentences")
+    explain.add_argument(
+        "--config", type=Path, metavar="FILE", help="with the release that speaks on the gateway of this configuration"
+    )
     explain.add_argument("--timezone", default="UTC", metavar="NAME", help="IANA time zone of the times in sentences (UTC)")
     _add_egress(add("egress", "show what would leave for a stronger model, to the byte, and what did"))
     _add_audit(add("audit", "show that the log of decisions is whole, and that what was said would be said again"))
@@ -339,7 +342,8 @@ def _audit_export(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from edge_agent.commands.explain_file import explain_file
 
-    return explain_file(options.file, options.timezone, template_only=options.template)
+    settings = None if options.config is None else _settings(options.config)
+    return explain_file(options.file, options.timezone, template_only=options.template, settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the log of decisions says, held against what is stored, and against what the release says when it is asked once more.
 
 Rules: nothing is changed. An agent may be writing meanwhile: where a summary and its newest entry differ, both are read again
-before that is called a problem. Only what can be repeated is repeated: sentences of this agent's version and this release; the
-past incident is the stored one, because the memory has changed since.
+before that is called a problem. Only what can be repeated is repeated: sentences of this agent's version, by a release that is
+still on the disk; the past incident is the stored one, because the memory has changed since.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 import edge_agent
 from edge_agent.commands.logs import entries
+from edge_agent.commands.speakers import Speakers
 from edge_agent.config.settings import Settings
-from edge_agent.engines.speaking import Speaker, open_speaker
+from edge_agent.engines.speaking import Speaker
 from edge_agent.errors import InputError, ReleaseError
 from edge_agent.journal import StoredIncident
 from edge_agent.journal.reader import Reader
@@ -69,14 +70,18 @@ def check_summaries(reader: Reader, log: Sequence[LogEntry]) -> Checked:
 
 
 def explain_again(decided: Sequence[Decided], settings: Settings) -> Said:
-    """Write the sentences of closed incidents again, with the factory release and the past incident that is stored."""
-    speaker = open_speaker(_complain, settings.writer.device)
+    """Write the sentences of closed incidents again, with the release that wrote each and the past incident that is stored.
+
+    Raises StorageError where it cannot be read which releases there are.
+    """
+    speakers = Speakers(settings, _complain)
     zone = ZoneInfo(settings.writer.timezone)
     same, problems = 0, []
     skipped: Counter[str] = Counter()
     for one in decided:
-        why = _unrepeatable(one, speaker)
-        if why is not None:
+        speaker = None if _unrepeatable(one) else speakers.speaker(one.summary.release)
+        why = _unrepeatable(one) or _unspeakable(one.summary, speaker)
+        if speaker is None or why:
             skipped[why] += 1
             continue
         summary = one.summary
@@ -143,8 +148,8 @@ def _problem(incident: Incident, summary: Summary, number: int, entry: DecisionE
     return f"{incident.id}: the stored summary is not what entry {number} says:\n  " + "\n  ".join(found[1:]) if found else None
 
 
-def _unrepeatable(one: Decided, speaker: Speaker) -> str | None:
-    """Why a sentence cannot be written again, in words; None where it can."""
+def _unrepeatable(one: Decided) -> str:
+    """Why a sentence cannot be written again by any release, in words; empty where it can."""
     summary = one.summary
     if one.incident.state != "closed" or one.incident.revision != summary.revision:
         return "still open, or not explained yet as it was closed"
@@ -154,11 +159,18 @@ def _unrepeatable(one: Decided, speaker: Speaker) -> str | None:
         return "only counted, because explaining failed"
     if one.entry.agent != edge_agent.__version__:
         return f"written by version {one.entry.agent} of the agent, this is {edge_agent.__version__}"
-    if summary.release != speaker.release.id:
-        return f"written by release {summary.release}, this is {speaker.release.id}"
+    return ""
+
+
+def _unspeakable(summary: Summary, speaker: Speaker | None) -> str:
+    """Why the release that wrote a sentence cannot write it again, in words; empty where it can."""
+    if speaker is None:
+        return f"written by release {summary.release}, which is not on this device any more"
+    if speaker.release.id != summary.release:
+        return f"written by release {summary.release}, which cannot be opened now"
     if summary.route != "template" and not speaker.writes:
         return "written by the writer, which cannot be had now"
-    return None
+    return ""
 
 
 def _stored(reader: Reader) -> Iterator[StoredIncident]:

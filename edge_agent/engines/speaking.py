@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import tzinfo
 
-from edge_agent.engines.loading import open_release
+from edge_agent.engines.loading import OpenRelease, open_release
 from edge_agent.errors import ReleaseError
 from edge_agent.pipeline import TEMPLATE_ONLY, SpeakingRelease, Writer, explain
 from edge_agent.values import Evidence, Incident, Summary
@@ -42,10 +42,15 @@ class Speaker:
         return explain(incident, evidence, None, self.release, now_s, zone)
 
 
-def open_speaker(complain: Callable[[ReleaseError], None], device: str = "cpu") -> Speaker:
-    """The factory release, ready to speak. Raises nothing: the template speaks where it cannot be opened."""
+def open_speaker(
+    complain: Callable[[ReleaseError], None], device: str = "cpu", opens: Callable[[], OpenRelease] | None = None
+) -> Speaker:
+    """A release, the factory's where `opens` opens no other, ready to speak.
+
+    Raises nothing: the template speaks where it cannot be opened.
+    """
     try:
-        opened = open_release(device=device)
+        opened = open_release(device=device) if opens is None else opens()
     except ReleaseError as error:
         complain(error)
         return Speaker(TEMPLATE_ONLY, None, complain)

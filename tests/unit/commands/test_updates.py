@@ -16,6 +16,7 @@ from edge_ota import bundle
 from msgspec.structs import replace
 
 from edge_agent.commands import updates
+from edge_agent.commands.speakers import Speakers
 from edge_agent.config.settings import RepositorySettings, Settings
 from edge_agent.errors import RequestError, StorageError
 from edge_agent.update.orders import Orders
@@ -47,6 +48,11 @@ def settings_at(folder: Path, fleet: Fleet, url: str | None = None) -> Settings:
     if url is not None:
         update = replace(update, repository=RepositorySettings(url=url))
     return Settings(state_dir=str(folder / "state"), runtime_dir=str(folder / "run"), update=update)
+
+
+def speaks_now(settings: Settings) -> str:
+    """The release that `explain --config` and `audit verify --explain` write with."""
+    return Speakers(settings, lambda error: pytest.fail(str(error))).speaker_now().release.id
 
 
 @contextmanager
@@ -132,10 +138,12 @@ def test_a_running_agent_is_asked_and_watched_to_the_end(
         eventually(lambda: gateway.record.looked_count == 2, 60.0)
         assert updates.check(settings, again=True) == 0
         eventually(lambda: gateway.record.active is not None, 60.0)
+        assert speaks_now(settings) == "fleet-1"
         assert updates.apply(settings, stick) == 0
         assert capsys.readouterr().out.splitlines()[-1].endswith("it runs already")
         assert updates.roll_back(settings) == 0
         assert capsys.readouterr().out == "rolled-back: fleet-1, counter 1: a person asked for it\n"
+        assert speaks_now(settings) != "fleet-1"
         with pytest.raises(RequestError, match="nothing to go back to"):
             updates.roll_back(settings)
         with pytest.raises(RequestError, match="stop it first"):
