@@ -78,7 +78,7 @@ def open_keys(manifest: Manifest, keys: bytes | None, source: str, key_file: str
     if not wanted:
         return {}
     if not key_file:
-        raise StorageError(f"{manifest.id}: is sealed, and this device has no key: set `update.key_file`, or {_ANOTHER}")
+        raise StorageError(f"this device has no key: set `update.key_file`, or {_ANOTHER}")
     if keys is None:
         raise ReleaseError(f"{manifest.id}: is sealed, and {source} is missing: the operator wraps the group's key first")
     device = read_device_key(key_file)
