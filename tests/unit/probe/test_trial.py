@@ -52,11 +52,11 @@ def test_a_sealed_release_is_tried_with_the_devices_key(named: bool, tmp_path: P
     assert list((tmp_path / "clear").iterdir()) == []
 
 
-def test_a_sealed_release_without_the_key_cannot_be_used(tmp_path: Path) -> None:
+def test_a_sealed_release_without_the_key_waits_for_it(tmp_path: Path) -> None:
     sealed_releases.seal_factory(tmp_path)
     problem = trial.probe(ProbeJob(folder=str(tmp_path)), lambda _: None).problem
     assert problem is not None
-    assert problem.reason == "unusable"
+    assert problem.kind == "storage"
     assert "sealed" in problem.detail
 
 
