@@ -136,7 +136,7 @@ def test_explain_says_what_is_wrong_with_an_incident(tmp_path: Path, capsys: pyt
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(name: str, timezone: str, *, template_only: bool) -> int:
+    def interrupted(name: str, timezone: str, *, template_only: bool, settings: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edge_agent.commands.explain_file.explain_file", interrupted)
