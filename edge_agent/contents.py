@@ -14,7 +14,6 @@ import io
 import os
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import BinaryIO
 
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.regular_file import open_regular
 from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
 from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_parts, parse_manifest
 from edge_agent.release.sealing import open_sealed, seal_of
@@ -110,7 +110,7 @@ class Contents:
         try:
             if not self._follow_links and os.path.realpath(path) != os.path.join(os.path.realpath(self.folder), name):
                 raise ReleaseError(f"{path}: is a link, or stands behind one; install the release again")
-            with open(_regular(path, self._follow_links), "rb", buffering=0) as file:
+            with open(open_regular(path, follow_links=self._follow_links), "rb", buffering=0) as file:
                 while part := file.read(_PART_BYTES):
                     yield part
         except OSError as error:
@@ -140,15 +140,6 @@ class Contents:
             return open_keys(self.manifest, self._small(KEYS_NAME, MAX_KEYS_BYTES), str(path), key_file)
         except StorageError as error:
             raise ReleaseError(f"{self.manifest.id}: is sealed, and this device's key cannot be used: {error}") from error
-
-
-def _regular(path: Path, follow_links: bool) -> int:
-    """A descriptor of the regular file at `path`. Raises OSError, ReleaseError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW))
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise ReleaseError(f"{path}: cannot be read: no regular file; install the release again")
 
 
 def _written(out: BinaryIO, parts: Iterable[bytes]) -> Iterator[bytes]:

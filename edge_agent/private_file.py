@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge_agent.atomic import fsync_folder, write_new
 from edge_agent.errors import StorageError
+from edge_agent.regular_file import NotRegularError, open_regular
 
 OWNER_ONLY = 0o077
 """The permissions that a secret's file may not have."""
@@ -27,19 +28,18 @@ def read_private(
     path: Path, max_bytes: int, remedy: str, *, forbidden: int = OWNER_ONLY, follow_links: bool = False
 ) -> bytes | None:
     """What stands in a secret's file; None where there is no such file. `remedy` says what to do where it is of no use."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: opening a FIFO would wait for ever
     try:
-        handle = os.open(path, flags if follow_links else flags | os.O_NOFOLLOW)
+        handle = open_regular(path, follow_links=follow_links)
     except FileNotFoundError:
         return None
+    except NotRegularError:
+        raise StorageError(f"{path}: is no regular file; {remedy}") from None
     except OSError as error:
         if path.is_symlink() and not follow_links:
             raise StorageError(f"{path}: is a symbolic link, which is not followed; {remedy}") from None
         raise StorageError(f"{path}: cannot be read: {error.strerror}; give it to the service's user, mode 0600") from None
     try:
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise StorageError(f"{path}: is no regular file; {remedy}")
         if stat.S_IMODE(found.st_mode) & forbidden:
             raise StorageError(f"{path}: others than its owner may use it; `chmod 600` it, or {remedy}")
         if found.st_size > max_bytes:

@@ -21,7 +21,7 @@ OPERATOR = "edge_ota"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("values",),
-    ("atomic", "chain", "clock", "systemd", "metrics"),
+    ("atomic", "chain", "clock", "systemd", "metrics", "regular_file"),
     ("config",),
     ("credentials", "private_file", "wire"),
     ("release",),
@@ -88,7 +88,8 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
 paho loop and plain SQLite."""
 
 OPERATOR_MAY_IMPORT: tuple[str, ...] = (
-    *CORE, "atomic", "engines", "factory", "private_file", "__init__", "update.merging", "update.adapter", "update.weights",
+    *CORE, "atomic", "engines", "factory", "private_file", "regular_file", "__init__",
+    "update.merging", "update.adapter", "update.weights",
 )  # fmt: skip
 """The merging of adapters, because the operator must make the very bytes that a device makes."""
 

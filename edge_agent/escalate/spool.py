@@ -32,6 +32,7 @@ from edge_agent.egress.question import Question, document
 from edge_agent.errors import RequestError, StorageError, TryLaterError
 from edge_agent.escalate.contract import Reply, Request, Usage
 from edge_agent.messages import AnswerRequest, parse_answer_request, parse_request
+from edge_agent.regular_file import NotRegularError, open_regular
 
 QUESTIONS, ANSWERS, REFUSED = "questions", "answers", "refused"
 INSTRUCTIONS_NAME = "instructions.txt"
@@ -231,13 +232,12 @@ def _bytes_of(path: Path, found: os.stat_result) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         raise RequestError("bad-file", "is no regular file")
     try:
-        # It may be another one by now; NONBLOCK: opening a FIFO would wait for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = open_regular(path, follow_links=False)  # it may be another one by now
+    except NotRegularError:
+        raise RequestError("bad-file", "is no regular file") from None
     except PermissionError:
         raise RequestError("bad-file", "may not be read; give it to the service's user") from None
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise RequestError("bad-file", "is no regular file")
         data = bytearray()
         while len(data) <= MAX_ANSWER_BYTES and (portion := os.read(handle, MAX_ANSWER_BYTES + 1 - len(data))):
             data += portion

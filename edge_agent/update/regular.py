@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 
 from edge_agent.errors import LinkError
+from edge_agent.regular_file import NotRegularError, open_regular
 from edge_agent.update.exchange import Meter
 
 
@@ -48,14 +49,12 @@ def _opened(path: Path) -> int:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise LinkError(f"{path}: not a regular file")
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path, follow_links=False)
+    except NotRegularError as error:
+        raise LinkError(f"{path}: not a regular file") from error
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path)) from error
         raise LinkError(f"{path}: {error.strerror}: not a file that is read") from error
     except ValueError as error:
         raise LinkError(f"{path}: {error}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise LinkError(f"{path}: not a regular file")
-    return fd

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from math import prod
@@ -23,6 +22,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from edge_agent.errors import ReleaseError, StorageError
+from edge_agent.regular_file import NotRegularError, open_regular
 
 VERSION = 6
 TYPES: tuple[tuple[str, int], ...] = (
@@ -84,16 +84,15 @@ class OpenFile:
     def open(cls, path: Path) -> Iterator[OpenFile]:
         """Open for reading until the block ends. Raises StorageError, ReleaseError for what is no regular file."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = open_regular(path)
+        except NotRegularError as error:
+            raise ReleaseError(f"{path}: is no regular file") from error
         except OSError as error:
             raise StorageError(
                 f"{path}: cannot be read: {error.strerror}; check the disk, and install the release again"
             ) from error
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise ReleaseError(f"{path}: is no regular file")
-            yield cls(fd, str(path), found.st_size)
+            yield cls(fd, str(path), os.fstat(fd).st_size)
         finally:
             os.close(fd)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from edge_agent.atomic import fsync_folder, make_folder
 from edge_agent.errors import StorageError
+from edge_agent.regular_file import open_regular
 from edge_ota.signing import OperatorError
 
 PART_BYTES = 1 << 20
@@ -48,14 +48,11 @@ class Folder:
         """See `Files`. The file is opened at once, and closed after its last part. Nothing but a regular file is read."""
         path = self._folder / name
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+            fd = open_regular(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise OperatorError(f"{path}: cannot be read: no regular file")
         return _parts(os.fdopen(fd, "rb"), path)
 
 

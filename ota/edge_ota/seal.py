@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import mmap
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edge_agent.errors import InputError, ReleaseError
 from edge_agent.private_file import read_private
+from edge_agent.regular_file import NotRegularError, open_regular
 from edge_agent.release.group_keys import GroupKey, Keys, parse_group_key, parse_keys
 from edge_agent.release.manifest import Component, Manifest, Stored
 from edge_agent.release.sealing import seal, seals
@@ -91,15 +91,14 @@ def wrapped_keys(data: bytes, source: str) -> Keys:
 def _mapped(path: Path) -> Iterator[memoryview]:
     """A file's content. Raises OperatorError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_regular(path)
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise OperatorError(f"{path}: is no regular file")
             # An empty file cannot be mapped.
-            content = mmap.mmap(fd, 0, access=mmap.ACCESS_READ) if found.st_size else None
+            content = mmap.mmap(fd, 0, access=mmap.ACCESS_READ) if os.fstat(fd).st_size else None
         finally:
             os.close(fd)
+    except NotRegularError as error:
+        raise OperatorError(f"{path}: is no regular file") from error
     except OSError as error:
         raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
     if content is None:
