@@ -14,7 +14,6 @@ another. `edge-ota build` sees by `adapter/adapter.bin` that a folder is an adap
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
@@ -38,6 +37,7 @@ from edge_ota.bom import BOM_NAME
 from edge_ota.files import Folder, is_whole, whole
 from edge_ota.golden import GOLDEN_NAME
 from edge_ota.signing import OperatorError
+from edge_ota.usage import described
 
 WRITER_NAME = "writer/model.bin"
 ADAPTER_FOLDER = "adapter"
@@ -71,9 +71,7 @@ class Made:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the two releases do not go together or the disk refuses."""
-    parser = argparse.ArgumentParser(
-        prog="edge-ota adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described("adapter", __doc__)
     parser.add_argument("base", type=Path, help="folder of the release that devices have")
     parser.add_argument("tuned", type=Path, help="folder of the release with the fine-tuned writer")
     parser.add_argument("out", type=Path, help="folder to make")

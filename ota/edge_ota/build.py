@@ -15,7 +15,6 @@ it stands in the repository when it is sealed with that key; the files in the fo
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,6 +49,7 @@ from edge_ota.golden import GOLDEN_NAME, golden_cases
 from edge_ota.seal import read_group_key, sealed_component
 from edge_ota.signing import OperatorError
 from edge_ota.trial import try_release
+from edge_ota.usage import described
 
 DEFAULT_LIMITS = Limits(max_rss_bytes=400 << 20, max_sentence_s=20.0)
 MIN_CHUNK_KIB = 4
@@ -184,9 +184,7 @@ def _write_manifest(folder: Path, recipe: Recipe) -> Manifest:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the folder is not a whole release."""
-    parser = argparse.ArgumentParser(
-        prog="edge-ota build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described("build", __doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the release's folder")
     parser.add_argument("--id", required=True, help="the release's name, of a-z, 0-9, . and -; a new one for every release")
     parser.add_argument("--counter", type=int, required=True, metavar="N", help="above that of every release before")

@@ -31,19 +31,18 @@ from edge_agent.release.group_keys import KEY_BYTES, KEYS_NAME, GroupKey, Keys, 
 from edge_ota.files import Folder, put
 from edge_ota.pending import finish
 from edge_ota.repository import entry_of, keys_of, load_folder, release_of, stored_name
-from edge_ota.roles import group_role, groups, with_wrapped
+from edge_ota.roles import standing_role, with_wrapped
 from edge_ota.seal import check_wrapped, read_group_key, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import add_key_options, run, told
+from edge_ota.usage import described
 
 Change = Callable[[Keys], Keys]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(
-        prog="edge-ota group-key", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described("group-key", __doc__)
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
     new.add_argument("file", type=Path, metavar="FILE", help="where the secret is written")
@@ -148,9 +147,8 @@ def _change(options: argparse.Namespace, change: Callable[[], Change]) -> int:
     """Change the group's wrapped keys in the repository; an exit code."""
 
     def work(signers: Sequence[Signer], now: datetime) -> int:
-        state, files, role = load_folder(options.repository), Folder(options.repository), group_role(options.group)
-        if role not in state.groups:
-            raise OperatorError(f"no group {options.group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
+        state, files = load_folder(options.repository), Folder(options.repository)
+        role = standing_role(state, options.group)
         standing = keys_of(files, role, state.groups[role])
         after = change()(Keys() if standing is None else wrapped_keys(standing, f"the keys of {options.group}"))
         data = _encoded(after)

@@ -41,13 +41,12 @@ from edge_ota.seal import check_wrapped, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import printable, told
 from edge_ota.unbundle import Bundle
+from edge_ota.usage import described
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(
-        prog="edge-ota inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described("inspect", __doc__)
     arguments.add_argument("path", type=Path, metavar="PATH", help="a repository's folder, a bundle, or a release's folder")
     arguments.add_argument("--json", action="store_true", help="one JSON object")
     arguments.add_argument("--root", type=Path, metavar="ROOT", help="the first root that is trusted, as a gateway has it")

@@ -22,13 +22,12 @@ from securesystemslib.signer import Key, SSlibKey
 from edge_agent.atomic import write_atomic
 from edge_ota.signing import PUBLIC_SUFFIX, OperatorError, encode_public, load_signer, new_key, read_public
 from edge_ota.task import read_passphrase, told
+from edge_ota.usage import described
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(
-        prog="edge-ota keys", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described("keys", __doc__)
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
     new.add_argument("file", type=Path, metavar="FILE", help="the private file to make; the public part is FILE.pub")

@@ -25,7 +25,7 @@ from edge_ota.files import Folder
 from edge_ota.pending import finish
 from edge_ota.publish import from_repository, publish
 from edge_ota.repository import load_folder, release_of
-from edge_ota.roles import group_role, groups, published_at
+from edge_ota.roles import published_at, standing_role
 from edge_ota.signing import OperatorError
 from edge_ota.states import Wanted, collected, tally
 from edge_ota.task import parser, run
@@ -54,10 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _promote(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
     state, files = load_folder(options.repository), Folder(options.repository)
-    for group in (options.source, options.goal):
-        if group_role(group) not in state.groups:
-            raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
-    source, goal = group_role(options.source), group_role(options.goal)
+    source, goal = standing_role(state, options.source), standing_role(state, options.goal)
     found = release_of(files, source, state.groups[source])
     if found is None:
         raise OperatorError(f"group {options.source} has no release")

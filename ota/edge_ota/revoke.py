@@ -30,7 +30,7 @@ from edge_ota.repository import (
     release_of,
     verify,
 )
-from edge_ota.roles import REVOKED_FIELD, group_role, groups, with_keys
+from edge_ota.roles import REVOKED_FIELD, standing_role, with_keys
 from edge_ota.rotate import full_id, roles_of
 from edge_ota.signing import OperatorError
 from edge_ota.task import parser, run
@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _release(options: argparse.Namespace, signers: Sequence[Signer], now: datetime) -> int:
     state, files = load_folder(options.repository), Folder(options.repository)
-    role = group_role(options.group)
-    if role not in state.groups:
-        raise OperatorError(f"no group {options.group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
+    role = standing_role(state, options.group)
     if role in waiting(options.repository, state):
         return finish(options.repository, {}, signers, now)
     found = release_of(files, role, state.groups[role])

@@ -54,6 +54,14 @@ def group_role(group: str) -> str:
     return GROUP_PREFIX + group
 
 
+def standing_role(state: State, group: str) -> str:
+    """The role of a group that the repository has. Raises OperatorError that names those there are."""
+    role = group_role(group)
+    if role not in state.groups:
+        raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
+    return role
+
+
 def groups(state: State) -> list[str]:
     """The names of the fleet groups, sorted."""
     return sorted(role.removeprefix(GROUP_PREFIX) for role in state.groups)
@@ -93,9 +101,7 @@ def with_release(
 
     Raises OperatorError where there is no such group, ReleaseError for a large component without chunks.
     """
-    role = group_role(group)
-    if role not in state.groups:
-        raise OperatorError(f"no group {group!r} in this repository; it has {', '.join(groups(state)) or 'none'}")
+    role = standing_role(state, group)
     custom: dict[str, Any] = {"release": manifest.id, "counter": manifest.counter, "published": now.strftime(_ISSUED)}
     if revoked:
         custom[REVOKED_FIELD] = list(revoked)

@@ -8,7 +8,6 @@ with an ETag of size and time for `If-Range`. No encryption and no limits: not f
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from edge_ota.repository import TIMESTAMP_NAME
 from edge_ota.signing import OperatorError
 from edge_ota.task import told
+from edge_ota.usage import described
 
 _CHUNK_BYTES = 64 << 10
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -122,9 +122,7 @@ def server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Server:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command until it is interrupted; returns the exit code."""
-    arguments = argparse.ArgumentParser(
-        prog="edge-ota serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described("serve", __doc__)
     arguments.add_argument("repository", type=Path, metavar="REPO", help="the repository's folder")
     arguments.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     arguments.add_argument("--port", type=int, default=8080, help="0 picks a free one (8080)")

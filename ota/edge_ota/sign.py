@@ -19,13 +19,12 @@ from edge_agent.atomic import write_atomic
 from edge_ota.repository import decode_any
 from edge_ota.signing import OperatorError, add_signature
 from edge_ota.task import add_key_options, printable, signers_of, told
+from edge_ota.usage import described
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = argparse.ArgumentParser(
-        prog="edge-ota sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described("sign", __doc__)
     arguments.add_argument("file", type=Path, metavar="FILE", help="metadata that waits, from REPO.pending")
     add_key_options(arguments)
     options = arguments.parse_args(argv)

@@ -19,15 +19,14 @@ from edge_agent.atomic import make_folder
 from edge_agent.errors import EdgeAgentError
 from edge_ota.repository import locked
 from edge_ota.signing import OperatorError, load_signer
+from edge_ota.usage import described
 
 Work = Callable[[Sequence[Signer], datetime], int]
 
 
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser of the task `name` with the repository and the options for keys."""
-    arguments = argparse.ArgumentParser(
-        prog=f"edge-ota {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = described(name, doc)
     arguments.add_argument("repository", type=Path, metavar="REPO", help="the repository's folder")
     add_key_options(arguments)
     return arguments

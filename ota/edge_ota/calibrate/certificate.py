@@ -13,7 +13,6 @@ judged by `oracle`. Measurements of other machines that the folder's certificate
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from edge_agent.values import Draft, Prompt
 from edge_agent.verify import VERIFIER_VERSION
 from edge_ota.calibrate.incidents import GENERATOR_VERSION, Drawn, digest, draw
 from edge_ota.calibrate.oracle import judge
+from edge_ota.usage import described
 
 GRID = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 """The strictest first. It ends where the confidence rule itself takes a draft to be as likely wrong as right."""
@@ -136,9 +136,7 @@ def report(certificate: Certificate) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the release cannot be opened or nothing can be certified."""
-    parser = argparse.ArgumentParser(
-        prog="edge-ota calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described("calibrate", __doc__)
     parser.add_argument("folder", type=Path, help="the folder of a release with its manifest")
     parser.add_argument("--count", type=int, default=COUNT, help="incidents to measure on")
     parser.add_argument("--seed", type=int, default=SEED)

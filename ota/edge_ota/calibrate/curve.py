@@ -18,7 +18,6 @@ words at a temperature instead of taking the likeliest, so that it makes mistake
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +42,7 @@ from edge_agent.verify import refuse_chunk
 from edge_ota.calibrate.certificate import COUNT, SEED
 from edge_ota.calibrate.incidents import Drawn, draw
 from edge_ota.calibrate.oracle import judge
+from edge_ota.usage import described
 
 TOLERATED = 0.005
 """Quality that is given up against escalating everything."""
@@ -193,9 +193,7 @@ def write_csv(path: Path, mixes: dict[str, list[Case]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 1 if the release cannot be opened."""
-    parser = argparse.ArgumentParser(
-        prog="edge-ota curve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described("curve", __doc__)
     parser.add_argument("folder", type=Path, help="the folder of a release")
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)

@@ -9,7 +9,6 @@ answers the device's verifier accepts, for combinations seen and never seen, mea
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import zlib
@@ -22,6 +21,7 @@ from edge_agent.prompt import STYLES, prompt_of
 from edge_agent.values import Chunk
 from edge_ota.train.confidence import fit_confidence
 from edge_ota.train.phrases import chunk_of, example_of, lexicon, vocabulary
+from edge_ota.usage import described
 
 STEPS = 3_000
 HELD_OUT_PERCENT = 15
@@ -46,9 +46,7 @@ def chunks(random: Random, *, unseen: bool) -> Iterator[Chunk]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe, or only the evaluation of a folder that the recipe wrote; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="edge-ota train writer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described("train writer", __doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--out", type=Path, help="train: folder for model, tokenizer, lexicon and confidence rule")
     which.add_argument("--evaluate", type=Path, help="only evaluate the folder of a release, such as edge_agent/factory")
