@@ -47,7 +47,7 @@ from edge_agent.workers.requests import Desk, RequestsWorker
 from edge_agent.workers.screen import Core, ScreenWorker, Wakes
 from edge_agent.workers.status_file import choose_path
 from edge_agent.workers.telemetry import TelemetryWorker
-from edge_agent.workers.updating import make_update
+from edge_agent.workers.updating import Surroundings, make_update
 from edge_agent.workers.withdrawal import question_topic, withdraw
 
 STOP_S = 4.0
@@ -82,16 +82,18 @@ class Agent:
         self._wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
         self._slot = ReleaseSlot()
         self._update = make_update(
-            settings,
-            factory=release_dir,
-            slot=self._slot,
-            stale=self.stale,
-            journal=self._journal,
-            topics=self._topics,
-            deliver=self._wakes.deliver,
-            metrics=self._metrics,
-            clock=clock,
-            crashed=crashed,
+            Surroundings(
+                settings=settings,
+                factory=release_dir,
+                slot=self._slot,
+                stale=self.stale,
+                journal=self._journal,
+                topics=self._topics,
+                deliver=self._wakes.deliver,
+                metrics=self._metrics,
+                clock=clock,
+                crashed=crashed,
+            )
         )
         self._link = self._make_link()
         self._health = HealthWorker(

@@ -79,12 +79,12 @@ def explain_again(decided: Sequence[Decided], settings: Settings) -> Said:
     same, problems = 0, []
     skipped: Counter[str] = Counter()
     for one in decided:
-        speaker = None if _unrepeatable(one) else speakers.speaker(one.summary.release)
-        why = _unrepeatable(one) or _unspeakable(one.summary, speaker)
+        summary, why = one.summary, _unrepeatable(one)
+        speaker = None if why else speakers.speaker(summary.release)
+        why = why or _unspeakable(summary, speaker)
         if speaker is None or why:
             skipped[why] += 1
             continue
-        summary = one.summary
         by_template = "no-writer" in summary.reasons
         again = speaker.explain(one.incident, summary.evidence, summary.written_s, zone, by_template=by_template)
         if again.text == summary.text:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from edge_agent.config.settings import Settings
 from edge_agent.contents import Contents
-from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
+from edge_agent.engines.loading import FACTORY
 from edge_agent.engines.speaking import Speaker, open_speaker
 from edge_agent.errors import ReleaseError
 from edge_agent.pipeline import TEMPLATE_ONLY
 from edge_agent.update.machine import speaks
 from edge_agent.update.store import Store
 from edge_agent.workers.keeper import FOLDER, read_record
+from edge_agent.workers.updating import opens_for
 
 
 class Speakers:
@@ -28,6 +29,7 @@ class Speakers:
         """Raises StorageError where the record, or a folder of the store, cannot be read."""
         self._settings = settings
         self._complain = complain
+        self._opens = opens_for(settings)
         self._folders = _folders(Path(settings.state_dir), complain)
         self._open: tuple[str, Speaker] | None = None
 
@@ -46,19 +48,8 @@ class Speakers:
             return None
         if self._open is None or self._open[0] != release:
             self._open = None  # one writer at a time
-            self._open = (release, open_speaker(self._complain, self._settings.writer.device, self._opens(folder)))
+            self._open = (release, open_speaker(self._complain, self._settings.writer.device, partial(self._opens, folder)))
         return self._open[1]
-
-    def _opens(self, folder: Path) -> Callable[[], OpenRelease]:
-        settings = self._settings
-        return partial(
-            open_release,
-            folder,
-            settings.writer.device,
-            settings.update.key_file,
-            settings.update.decrypt_folder,
-            Path(settings.state_dir) / FOLDER,
-        )
 
 
 def _folders(state_dir: Path, complain: Callable[[ReleaseError], None]) -> dict[str, Path]:

@@ -196,7 +196,7 @@ def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
 
 def _is_over(order: Order, before: Record, now: Record) -> bool:
     """Whether there is nothing more to watch: an outcome, a trial, or a look that found nothing to take."""
-    looked = now.looked_count != before.looked_count
+    looked = _looked(before, now)
     if now.stage == "trial" and isinstance(order, Check | Apply):
         return isinstance(order, Check) or looked or now.candidate != before.candidate
     if _new(before, now):
@@ -224,7 +224,7 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
 
 def _told_of_another(order: Apply, before: Record, after: Record) -> int:
     """Say what became of a bundle while a release waits for its trial, or is on it; the exit code: 0 where it holds that one."""
-    looked = after.looked_count != before.looked_count
+    looked = _looked(before, after)
     held = None if after.candidate is None else after.candidate.held
     if looked and held is not None and after.looked.endswith(f"{held.release}, counter {held.counter}"):
         return 0
@@ -234,7 +234,7 @@ def _told_of_another(order: Apply, before: Record, after: Record) -> int:
 
 def _told_of_nothing(settings: Settings, order: Order, before: Record, after: Record) -> int:
     """Say why nothing was taken; the exit code. Whoever names a bundle wants it to run: that it cannot be taken is a failure."""
-    if after.looked_count != before.looked_count:
+    if _looked(before, after):
         print(after.looked)
         wanted = after.looked.endswith(RUNS_ALREADY) if isinstance(order, Apply) else not after.looked_failed
         return 0 if wanted else 1
@@ -254,6 +254,11 @@ def _look_s(settings: Settings, order: Order) -> float:
 
 def _has_only_a_folder(settings: Settings) -> bool:
     return not settings.update.repository.url and not settings.update.hawkbit.url
+
+
+def _looked(before: Record, now: Record) -> bool:
+    """Whether a look was written down since."""
+    return now.looked_count != before.looked_count
 
 
 def _new(before: Record, now: Record) -> list[Ended]:

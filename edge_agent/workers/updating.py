@@ -37,30 +37,22 @@ from edge_agent.workers.update import UpdateWorker
 _log = logging.getLogger(__name__)
 
 
-class _Around(Struct, frozen=True, kw_only=True):
-    """What the update needs of the agent; see `make_update`."""
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What the update needs of the agent."""
 
     settings: Settings
     factory: Path
+    """The folder of the release inside the package."""
     slot: ReleaseSlot
     stale: Callable[[], Sequence[str]]
+    """Names the workers that make no progress."""
     journal: Journal
     topics: Topics
     deliver: threading.Event
     metrics: Metrics
     clock: Clock
-    crashed: str
-
-    def opens(self) -> Opens:
-        """What opens the release in a folder."""
-        update = self.settings.update
-        return partial(
-            open_release,
-            device=self.settings.writer.device,
-            key_file=update.key_file,
-            decrypt_folder=update.decrypt_folder,
-            store=Path(self.settings.state_dir) / FOLDER,
-        )
+    crashed: str = ""
+    """Tells of crashes in a row: what is active gives way to the release before it, and where that is none, no engine is used."""
 
     def wish(self, opened: OpenRelease | None) -> Wish:
         """That a release speaks; None: templates alone."""
@@ -71,46 +63,19 @@ class _Around(Struct, frozen=True, kw_only=True):
         return UpdateState(gateway=self.settings.gateway.id, release=self.slot.state().release, reason=why)
 
 
-def make_update(
-    settings: Settings,
-    *,
-    factory: Path,
-    slot: ReleaseSlot,
-    stale: Callable[[], Sequence[str]],
-    journal: Journal,
-    topics: Topics,
-    deliver: threading.Event,
-    metrics: Metrics,
-    clock: Clock,
-    crashed: str = "",
-) -> UpdateWorker | LateUpdate:
-    """Let speak what the record of releases says; the worker that keeps it, or one that will as soon as it can be kept here.
-
-    `factory` is the folder of the release inside the package; `stale` names the workers that make no progress. `crashed` tells of
-    crashes in a row: what is active gives way to the release before it, and where that is none, no engine is used.
-    """
-    around = _Around(
-        settings=settings,
-        factory=factory,
-        slot=slot,
-        stale=stale,
-        journal=journal,
-        topics=topics,
-        deliver=deliver,
-        metrics=metrics,
-        clock=clock,
-        crashed=crashed,
-    )
+def make_update(around: Surroundings) -> UpdateWorker | LateUpdate:
+    """Let speak what the record of releases says; the worker that keeps it, or one that will as soon as it can be kept here."""
     try:
         return _keeping(around)
     except StorageError as error:
-        slot.want(around.wish(open_beside(Path(settings.state_dir), around.opens(), factory, metrics)))
-        if crashed:
-            _do_without_engines(slot, metrics, crashed)
-        return LateUpdate(partial(_keeping, around), around.state, str(error), metrics, clock)
+        settings, slot, metrics = around.settings, around.slot, around.metrics
+        slot.want(around.wish(open_beside(Path(settings.state_dir), opens_for(settings), around.factory, metrics)))
+        if around.crashed:
+            _do_without_engines(slot, metrics, around.crashed)
+        return LateUpdate(partial(_keeping, around), around.state, str(error), metrics, around.clock)
 
 
-def _keeping(around: _Around) -> UpdateWorker:
+def _keeping(around: Surroundings) -> UpdateWorker:
     """The worker that keeps the record, which says what speaks from now on. Raises StorageError where it cannot be kept here."""
     keeper = Keeper.open(Path(around.settings.state_dir), around.clock)
     with ExitStack() as held:
@@ -120,8 +85,8 @@ def _keeping(around: _Around) -> UpdateWorker:
     return worker
 
 
-def _worker(around: _Around, keeper: Keeper) -> UpdateWorker:
-    settings, metrics, opens = around.settings, around.metrics, around.opens()
+def _worker(around: Surroundings, keeper: Keeper) -> UpdateWorker:
+    settings, metrics, opens = around.settings, around.metrics, opens_for(around.settings)
     metrics.conditions.clear(CONDITION)
     if keeper.lost:
         metrics.conditions.set(CONDITION, keeper.lost)
@@ -160,6 +125,17 @@ def _do_without_engines(slot: ReleaseSlot, metrics: Metrics, crashed: str) -> No
     slot.want(Wish())
     metrics.conditions.set("crashes", why)
     _log.error("%s", why)
+
+
+def opens_for(settings: Settings) -> Opens:
+    """What opens the release in a folder, as this gateway does."""
+    return partial(
+        open_release,
+        device=settings.writer.device,
+        key_file=settings.update.key_file,
+        decrypt_folder=settings.update.decrypt_folder,
+        store=Path(settings.state_dir) / FOLDER,
+    )
 
 
 def sources_for(settings: Settings, keeper: Keeper, clock: Clock) -> tuple[Source, ...]:

@@ -19,7 +19,7 @@ from edge_agent.workers.active import ReleaseSlot
 from edge_agent.workers.keeper import FOLDER, Keeper
 from edge_agent.workers.late import RETRY_S, LateUpdate
 from edge_agent.workers.update import UpdateWorker
-from edge_agent.workers.updating import make_update, sources_for
+from edge_agent.workers.updating import Surroundings, make_update, sources_for
 from tests.unit.workers.parts import TOPICS, StepClock, open_journal
 
 
@@ -30,15 +30,17 @@ class Start:
         self.slot, self.metrics, self.clock = ReleaseSlot(), Metrics(), StepClock()
         with open_journal(folder) as journal:
             self.worker: UpdateWorker | LateUpdate = make_update(
-                settings or Settings(state_dir=str(folder)),
-                factory=factory,
-                slot=self.slot,
-                stale=list,
-                journal=journal,
-                topics=TOPICS,
-                deliver=threading.Event(),
-                metrics=self.metrics,
-                clock=self.clock,
+                Surroundings(
+                    settings=settings or Settings(state_dir=str(folder)),
+                    factory=factory,
+                    slot=self.slot,
+                    stale=list,
+                    journal=journal,
+                    topics=TOPICS,
+                    deliver=threading.Event(),
+                    metrics=self.metrics,
+                    clock=self.clock,
+                )
             )
         self.worker.finish()
 
