@@ -20,7 +20,7 @@ from edge_agent.config.settings import TlsSettings
 from edge_agent.errors import plain
 from edge_agent.update.floor import Floor
 
-MAX_REASON_CHARACTERS = 60
+MAX_REASON_NAME_CHARACTERS = 60
 
 Kind: TypeAlias = Literal["link", "refused", "release", "storage", "trust-lost", "budget"]
 """Whose fault: the way there, what the place says, the release itself, the disk, lost trust, a limit that was set here."""
@@ -35,7 +35,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Make its words plain, also where a child handed it over."""
-        force_setattr(self, "reason", plain(self.reason, MAX_REASON_CHARACTERS))
+        force_setattr(self, "reason", plain(self.reason, MAX_REASON_NAME_CHARACTERS))
         force_setattr(self, "detail", plain(self.detail))
 
 

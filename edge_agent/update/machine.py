@@ -23,7 +23,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -433,6 +433,7 @@ def _short(reason: str) -> str:
 
 _Step: TypeAlias = Callable[[Record, Any, float], Record]  # the one event that its key names
 
+_STAGES: tuple[Stage, ...] = get_args(Stage)
 _TRIED: Mapping[Stage, tuple[Result, str]] = {
     "verified": ("refused", "while it was installed"),
     "probing": ("refused", "while it was probed"),
@@ -441,7 +442,7 @@ _TRIED: Mapping[Stage, tuple[Result, str]] = {
 """How a release ends with which no try came to a result, and in the midst of what."""
 
 _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
-    **{(stage, Found): _found for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+    **{(stage, Found): _found for stage in _STAGES},
     ("fetching", Broke): _broke,
     ("fetching", Fetched): _fetched,
     ("fetching", Failed): _failed,
@@ -464,9 +465,9 @@ _TABLE: Mapping[tuple[Stage, type[Event]], _Step] = {
     ("trial", Soaked): _soaked,
     ("trial", Failed): _failed,
     ("trial", Cancelled): _cancelled,
-    **{(stage, RollBack): _rolled_back for stage in ("idle", "fetching", "verified", "staged", "probing")},
-    **{(stage, Rotten): _rotten for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
-    **{(stage, Told): _told for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
-    **{(stage, Reported): _reported for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
-    **{(stage, Again): _again for stage in ("idle", "fetching", "verified", "staged", "probing", "trial")},
+    **{(stage, RollBack): _rolled_back for stage in _STAGES if stage != "trial"},
+    **{(stage, Rotten): _rotten for stage in _STAGES},
+    **{(stage, Told): _told for stage in _STAGES},
+    **{(stage, Reported): _reported for stage in _STAGES},
+    **{(stage, Again): _again for stage in _STAGES},
 }
