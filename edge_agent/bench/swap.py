@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_agent.bench.harness import BenchError
 from edge_agent.bench.queuer import TOPICS, incident, settings_of
 from edge_agent.bench.report import Figure, percentile
-from edge_agent.clock import SystemClock
-from edge_agent.config.settings import DetectSettings, IncidentSettings, NumberRoute, WriterSettings
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.config.settings import DetectSettings, IncidentSettings, NumberRoute, Route, WriterSettings
 from edge_agent.decode.router import Router
 from edge_agent.detect.bank import DetectorBank
 from edge_agent.engines.loading import FACTORY, open_release
@@ -33,12 +34,48 @@ from edge_agent.pipeline import Screener
 from edge_agent.values import Arrival
 from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.explain import ExplainWorker
-from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from edge_agent.workers.screen import Core, ScreenWorker, Source, Wakes
 from edge_agent.workers.speaking import wish_for
 
 READINGS = 500
 """Offered around each exchange."""
 AIM_S = 2.0
+
+
+class Shared(Struct, frozen=True, kw_only=True):
+    """What the two workers that exchange engines share."""
+
+    journal: Journal
+    slot: ReleaseSlot
+    wakes: Wakes
+    metrics: Metrics
+    clock: Clock
+
+
+def exchanging(link: Source, route: Route, shared: Shared) -> tuple[ScreenWorker, ExplainWorker]:
+    """The agent's own workers that exchange engines, for the readings of one route."""
+    bank, book = DetectorBank(DetectSettings(), None), IncidentBook(IncidentSettings(), salt="bench")
+    screen = ScreenWorker(
+        link=link,
+        journal=shared.journal,
+        core=Core(Screener(Router((route,), own_root="edge", max_topics=4_096), bank, book), bank, book),
+        slot=shared.slot,
+        topics=TOPICS,
+        wakes=shared.wakes,
+        metrics=shared.metrics,
+        clock=shared.clock,
+    )
+    explain = ExplainWorker(
+        journal=shared.journal,
+        topics=TOPICS,
+        slot=shared.slot,
+        zone=UTC,
+        wake=shared.wakes.explain,
+        deliver=shared.wakes.deliver,
+        metrics=shared.metrics,
+        clock=shared.clock,
+    )
+    return screen, explain
 
 
 class _Sensors:
@@ -64,33 +101,13 @@ class _Agent:
     """The two workers that exchange engines, and what they share. One owner."""
 
     def __init__(self, journal: Journal) -> None:
-        clock, wakes = SystemClock(), Wakes(explain=threading.Event(), deliver=threading.Event())
+        wakes = Wakes(explain=threading.Event(), deliver=threading.Event())
         self.metrics, self.slot, self.sensors = Metrics(), ReleaseSlot(), _Sensors()
         self._journal = journal
         self._incidents = 0
         self._readings = 0
-        routes = (NumberRoute(topic="bench/+"),)
-        bank, book = DetectorBank(DetectSettings(), None), IncidentBook(IncidentSettings(), salt="bench")
-        self._screen = ScreenWorker(
-            link=self.sensors,
-            journal=journal,
-            core=Core(Screener(Router(routes, own_root="edge", max_topics=4_096), bank, book), bank, book),
-            slot=self.slot,
-            topics=TOPICS,
-            wakes=wakes,
-            metrics=self.metrics,
-            clock=clock,
-        )
-        self._explain = ExplainWorker(
-            journal=journal,
-            topics=TOPICS,
-            slot=self.slot,
-            zone=UTC,
-            wake=wakes.explain,
-            deliver=wakes.deliver,
-            metrics=self.metrics,
-            clock=clock,
-        )
+        shared = Shared(journal=journal, slot=self.slot, wakes=wakes, metrics=self.metrics, clock=SystemClock())
+        self._screen, self._explain = exchanging(self.sensors, NumberRoute(topic="bench/+"), shared)
         self._wakes = wakes
 
     def offer(self) -> int:

@@ -20,7 +20,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 
 import msgspec
@@ -29,22 +28,19 @@ from msgspec.structs import replace
 
 from edge_agent.bench.harness import BenchError, memory_of
 from edge_agent.bench.queuer import TOPICS, incident, settings_of
+from edge_agent.bench.swap import Shared, exchanging
 from edge_agent.clock import SystemClock
-from edge_agent.config.settings import DetectSettings, IncidentSettings, JsonRoute, MqttSettings, WriterSettings
-from edge_agent.decode.router import Router
-from edge_agent.detect.bank import DetectorBank
+from edge_agent.config.settings import JsonRoute, MqttSettings, WriterSettings
 from edge_agent.engines.loading import open_release
-from edge_agent.incidents import IncidentBook
 from edge_agent.journal import Journal
 from edge_agent.metrics import Metrics
 from edge_agent.mqtt import MqttLink
-from edge_agent.pipeline import Screener, Writer
+from edge_agent.pipeline import Writer
 from edge_agent.values import Message
 from edge_agent.workers.active import ReleaseSlot, Wish
 from edge_agent.workers.deliver import DeliverWorker
-from edge_agent.workers.explain import ExplainWorker
 from edge_agent.workers.loop import Loop, Worker
-from edge_agent.workers.screen import Core, ScreenWorker, Wakes
+from edge_agent.workers.screen import Wakes
 from edge_agent.workers.speaking import wish_for
 
 INCIDENT_S = 0.02
@@ -54,6 +50,7 @@ LOADS = 5
 TAKEN_S = 120.0
 ARRIVED_S = 60.0
 _LOOK_S = 0.002
+_ROUTE = JsonRoute(topic="bench/+/+", value=("value",), stream="{2}/{3}", qos=1)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -96,26 +93,8 @@ class _Workers:
         settings = MqttSettings(host="127.0.0.1", port=port, session_expiry_s=0)
         will = Message(topic=TOPICS.status, payload=b"offline")
         self.link = MqttLink(settings, "bench", [("bench/+/+", 1)], will, tuple, clock, random.Random())
-        self.explain = ExplainWorker(
-            journal=journal,
-            topics=TOPICS,
-            slot=self.slot,
-            zone=UTC,
-            wake=wakes.explain,
-            deliver=wakes.deliver,
-            metrics=self.metrics,
-            clock=clock,
-        )
-        screen = ScreenWorker(
-            link=self.link,
-            journal=journal,
-            core=_core(),
-            slot=self.slot,
-            topics=TOPICS,
-            wakes=wakes,
-            metrics=self.metrics,
-            clock=clock,
-        )
+        shared = Shared(journal=journal, slot=self.slot, wakes=wakes, metrics=self.metrics, clock=clock)
+        screen, self.explain = exchanging(self.link, _ROUTE, shared)
         deliver = DeliverWorker(link=self.link, journal=journal, wake=wakes.deliver, metrics=self.metrics, clock=clock)
         workers: tuple[Worker, ...] = (screen, self.explain, deliver)
         self._loops = [Loop(worker, clock=clock, errors=self.metrics.errors, stop=self._stop) for worker in workers]
@@ -224,12 +203,6 @@ def _timed(wish: Wish, loads_s: list[float]) -> Wish:
 
 def _no_writer() -> Writer:
     raise BenchError("the release has no writer")
-
-
-def _core() -> Core:
-    routes = (JsonRoute(topic="bench/+/+", value=("value",), stream="{2}/{3}", qos=1),)
-    bank, book = DetectorBank(DetectSettings(), None), IncidentBook(IncidentSettings(), salt="bench")
-    return Core(Screener(Router(routes, own_root="edge", max_topics=4_096), bank, book), bank, book)
 
 
 def _load_s(folder: Path) -> float:
