@@ -14,7 +14,7 @@ from tests.mosquitto import Mosquitto
 def test_it_counts_each_message_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Mosquitto(tmp_path) as broker:
         codes: list[int] = []
-        arguments = ["--port", str(broker.port), "--messages", "300", "--qos", "1"]
+        arguments = ["--port", str(broker.port), "--messages", "250", "--qos", "1"]
         counting = threading.Thread(target=lambda: codes.append(baseline.main(arguments)))
         counting.start()
         while counting.is_alive() and not codes:

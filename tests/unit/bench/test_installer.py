@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from edge_agent.bench.installer import Cost, main
+from edge_agent.errors import ReleaseError
 from edge_agent.update.store import Store
 from tests.unit.bench.test_install import made
 
@@ -26,6 +28,12 @@ def test_the_floor_is_a_copy(tmp_path: Path) -> None:
     source, manifest = made(tmp_path)
     assert main(["floor", str(source), str(tmp_path / "copy"), str(manifest)]) == 0
     assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+
+
+def test_children_that_bring_nothing_are_no_figure(tmp_path: Path) -> None:
+    _, manifest = made(tmp_path)
+    with pytest.raises(ReleaseError, match="there is no such file"):
+        main(["children", tmp_path.as_uri(), str(tmp_path / "store"), str(manifest)])
 
 
 def test_the_process_imports_nothing_of_the_bench(tmp_path: Path) -> None:
