@@ -183,6 +183,11 @@ class Watcher:
         """The JSON documents on a topic, without the empty messages that clear what was retained."""
         return [json.loads(message.payload) for message in self.on(topic) if message.payload]
 
+    def first(self, topic: str) -> dict[str, Any]:
+        """The first JSON document on a topic, as soon as there is one: what comes on two topics comes one after the other."""
+        document: dict[str, Any] = eventually(lambda: self.documents(topic), f"a document on {topic}")[0]
+        return document
+
     def send(self, topic: str, payload: object, qos: int = 1) -> None:
         """Publish and wait for the broker's confirmation."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()

@@ -44,25 +44,22 @@ def send_spike(watcher: Watcher, stream: str = "pump/level", readings: int = 130
 
 def test_readings_become_an_anomaly_an_incident_and_a_sentence(agent: AgentProcess, watcher: Watcher) -> None:
     send_spike(watcher)
-    summary = eventually(lambda: watcher.documents("summary"), "a summary")[0]
+    summary = watcher.first("summary")
     incident_id = summary["incident"]
-    anomalies = watcher.documents("anomaly/pump/level")
-    assert anomalies
-    assert {anomaly["stream"] for anomaly in anomalies} == {"pump/level"}
-    incident = watcher.documents(f"incident/{incident_id}")[0]
+    assert watcher.first("anomaly/pump/level")["stream"] == "pump/level"
+    incident = watcher.first(f"incident/{incident_id}")
     assert (incident["state"], incident["asset"]) == ("open", "pump")
     assert incident["anomalies"][0]["stream"] == "pump/level"
     assert summary["facts"]
     assert all(fact["text"] in summary["text"] for fact in summary["facts"])
     assert "pump/level" in summary["text"]
     assert summary["release"]
-    by_incident = eventually(lambda: watcher.documents(f"summary/{incident_id}"), "the incident's own summary")[0]
-    assert by_incident == summary
+    assert watcher.first(f"summary/{incident_id}") == summary
 
 
 def test_requests_are_answered_with_their_correlation(agent: AgentProcess, watcher: Watcher) -> None:
     send_spike(watcher)
-    incident_id = eventually(lambda: watcher.documents("summary"), "a summary")[0]["incident"]
+    incident_id = watcher.first("summary")["incident"]
     status = watcher.ask("status", {"transaction": "t-1"})
     assert (status["status"], status["transaction"]) == ("ok", "t-1")
     assert status["data"]["counts"]["readings"] >= 130
@@ -74,13 +71,12 @@ def test_requests_are_answered_with_their_correlation(agent: AgentProcess, watch
     assert watcher.ask("check", {})["data"]["ok"]
     assert watcher.ask("reboot", {})["status"] == "error"
     watcher.send(f"{BASE}/request/status", b"{not json")
-    eventually(lambda: watcher.documents("response/status"), "an answer without a response topic")
-    assert watcher.documents("response/status")[0]["status"] == "error"
+    assert watcher.first("response/status")["status"] == "error"
 
 
 def test_closing_clears_what_was_retained_and_keeps_the_cause(agent: AgentProcess, watcher: Watcher) -> None:
     send_spike(watcher)
-    incident_id = eventually(lambda: watcher.documents("summary"), "a summary")[0]["incident"]
+    incident_id = watcher.first("summary")["incident"]
     answer = watcher.ask("close", {"incident": incident_id, "cause": "valve stuck", "note": "replaced"})
     assert answer["status"] == "ok"
     shown = watcher.ask("incidents", {"incident": incident_id})["data"]
@@ -91,7 +87,7 @@ def test_closing_clears_what_was_retained_and_keeps_the_cause(agent: AgentProces
 
 def test_a_closed_incident_is_named_when_its_like_happens_again(agent: AgentProcess, watcher: Watcher) -> None:
     send_spike(watcher, "pump-1/level")
-    first = eventually(lambda: watcher.documents("summary"), "a summary")[0]
+    first = watcher.first("summary")
     assert first["evidence"] is None
     assert watcher.ask("close", {"incident": first["incident"], "cause": "valve stuck"})["status"] == "ok"
     send_spike(watcher, "pump-2/level")
@@ -106,7 +102,7 @@ def test_a_closed_incident_is_named_when_its_like_happens_again(agent: AgentProc
 
 def test_the_command_line_shows_what_the_agent_has_while_it_runs_and_after(agent: AgentProcess, watcher: Watcher) -> None:
     send_spike(watcher)
-    summary = eventually(lambda: watcher.documents("summary"), "a summary")[0]
+    summary = watcher.first("summary")
     config = str(agent.config)
     listed = agent.command("incidents", "--config", config)
     assert summary["text"] in listed.stdout.decode()
@@ -139,9 +135,9 @@ def test_birth_clean_stop_and_death_are_told_apart(agent: AgentProcess, watcher:
     with Watcher(watcher.port, "late") as late:
         eventually(lambda: late.on("status"), "the retained status")
         assert late.on("status")[0].retain
-        assert late.documents("health")[0]["version"]
-        assert late.documents("info")[0]["config"]["gateway"]["id"] == "gw-1"
-        assert late.documents("update")[0]["state"] == "idle"
+        assert late.first("health")["version"]
+        assert late.first("info")["config"]["gateway"]["id"] == "gw-1"
+        assert late.first("update")["state"] == "idle"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -186,7 +182,7 @@ def test_what_happens_while_the_broker_is_away_is_told_when_it_is_back(
     agent: AgentProcess, watcher: Watcher, broker: Mosquitto
 ) -> None:
     send_spike(watcher)
-    incident_id = eventually(lambda: watcher.documents("summary"), "a summary")[0]["incident"]
+    incident_id = watcher.first("summary")["incident"]
     assert all(each["state"] == "open" for each in watcher.documents(f"incident/{incident_id}"))
     broker.stop()
 
