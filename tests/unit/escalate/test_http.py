@@ -260,7 +260,8 @@ def test_tls_with_a_private_authority(authority: Authority, identity: Identity) 
 @pytest.mark.parametrize("fault", ["drip-body", "silent"])
 def test_the_deadline_holds_under_tls(authority: Authority, identity: Identity, fault: str) -> None:
     with FaultServer(fault, identity=identity) as server:
-        assert later(server.url, TlsSettings(ca_file=str(authority.ca_file)), timeout_s=0.4).reason == "timeout"
+        # The handshake must be over in time even on a busy machine: a deadline that ends it says "connection".
+        assert later(server.url, TlsSettings(ca_file=str(authority.ca_file)), timeout_s=1.0).reason == "timeout"
 
 
 @pytest.mark.parametrize(
