@@ -386,7 +386,7 @@ def test_a_broker_that_speaks_only_3_1_1_is_met_by_falling_back(tmp_path: Path) 
 
 
 def test_a_frozen_broker_is_noticed_by_the_canary_and_what_was_unacknowledged_comes_once_more(mosquitto: Mosquitto) -> None:
-    settings = settings_for(mosquitto.port, keepalive_s=600, canary_interval_s=0.1, canary_timeout_s=0.3)
+    settings = settings_for(mosquitto.port, keepalive_s=600, canary_interval_s=0.1, canary_timeout_s=1.0)
     with running(new_link(settings)) as link, MqttClient(mosquitto.port) as sensor:
         wait_until(lambda: link.counters.received >= 1, what="the first canary")
         for payload in (b"seen", b"unseen"):
