@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge_agent
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.errors import ConfigError, EdgeAgentError, RequestError
 
 if TYPE_CHECKING:
     from edge_agent.config.settings import Settings
@@ -28,6 +28,7 @@ USAGE = 2
 BAD_CONFIG = 78
 INTERRUPTED = 130
 DEFAULT_CONFIG = "/etc/edge-agent/edge-agent.yaml"
+EXIT_CODES = "exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 78 wrong configuration; 130 Ctrl-C"
 OWN_OPTIONS = ("demo", "bench", "replay")
 """Commands that read their own options."""
 
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(error.problems), file=sys.stderr)
         return BAD_CONFIG
     except EdgeAgentError as error:
-        print(f"edge-agent: {error}", file=sys.stderr)
+        # The stable word before a request's refusal is for programs that read answers; a person reads the sentence.
+        print(f"edge-agent: {error.detail if isinstance(error, RequestError) else error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -83,7 +85,7 @@ def _own_options(command: str, argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-agent", description=edge_agent.__doc__)
+    parser = argparse.ArgumentParser(prog="edge-agent", description=edge_agent.__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"edge-agent {edge_agent.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -150,7 +152,7 @@ def _add_update(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=EXIT_CODES)
         sub.set_defaults(command=_update, task=name)
         _add_config(sub)
         return sub

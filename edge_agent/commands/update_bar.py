@@ -1,10 +1,12 @@
 """How far an update is, for whoever watches: a bar on a terminal, a line for each change anywhere else.
 
-Rules: what stands in the update's folder tells how much was fetched; nobody is asked. Nothing is printed twice.
+Rules: what stands in the update's folder tells how much was fetched; nobody is asked. Nothing is printed twice. A bar keeps to
+one line of the terminal.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TextIO
 
@@ -13,7 +15,8 @@ from edge_agent.messages import UpdateState
 from edge_agent.update.machine import Record
 from edge_agent.update.store import Store
 
-WIDTH = 30
+WIDTH, LEAST_WIDTH = 30, 5
+USUAL_COLUMNS = 80
 MEGA = 1_000_000
 
 
@@ -33,13 +36,19 @@ class Bar:
                 print(what, file=self._out, flush=True)
             self._said = what
             return
-        if what and total_bytes:
-            full = WIDTH * min(done_bytes, total_bytes) // total_bytes
-            what = f"{what} [{'#' * full}{'.' * (WIDTH - full)}] {done_bytes / MEGA:.1f} of {total_bytes / MEGA:.1f} MB"
+        if what:
+            what = _line(what, done_bytes, total_bytes, self._columns())
         if what != self._said:
             self._out.write(f"\r\x1b[K{what}")
             self._out.flush()
             self._said = what
+
+    def _columns(self) -> int:
+        """Of the terminal as it is now. One that does not say how wide it is, such as a serial line, says 0."""
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or USUAL_COLUMNS
+        except OSError:
+            return USUAL_COLUMNS
 
     def close(self) -> None:
         """Leave the line."""
@@ -47,6 +56,18 @@ class Bar:
             self._out.write("\r\x1b[K")
             self._out.flush()
             self._said = ""
+
+
+def _line(what: str, done_bytes: int, total_bytes: int, columns: int) -> str:
+    """What fits on one line: a longer one would wrap, and could not be taken back. The last column makes some terminals wrap."""
+    if not total_bytes:
+        return what[: columns - 1]
+    sizes = f"{done_bytes / MEGA:.1f} of {total_bytes / MEGA:.1f} MB"
+    width = min(WIDTH, columns - 1 - len(f"{what} [] {sizes}"))
+    if width < LEAST_WIDTH:
+        return f"{what[: max(0, columns - 2 - len(sizes))]} {sizes}"[: columns - 1]
+    full = width * min(done_bytes, total_bytes) // total_bytes
+    return f"{what} [{'#' * full}{'.' * (width - full)}] {sizes}"
 
 
 def standing(folder: Path, record: Record) -> tuple[int, int]:

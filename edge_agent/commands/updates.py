@@ -216,10 +216,12 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
         print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
         if isinstance(order, Apply) and after.candidate == before.candidate:
             return _told_of_another(order, before, after)
+        if isinstance(order, Check | Apply):
+            return 0  # what ended gave way to it
     elif not new:
         return _told_of_nothing(settings, order, before, after)
     wanted = ("cancelled", "rolled-back") if isinstance(order, Cancel | RollBack) else ("committed",)
-    return 1 if any(ended.result not in wanted for ended in new) else 0
+    return 0 if new and new[-1].result in wanted else 1
 
 
 def _told_of_another(order: Apply, before: Record, after: Record) -> int:

@@ -34,15 +34,15 @@ ISSUED_FIELD = "x-edge-agent-issued"
 
 _Signed = TypeVar("_Signed", Root, Timestamp, Snapshot, Targets)
 
-_REASONS: dict[type[Exception], str] = {
-    DownloadLengthMismatchError: "too-long",
-    ExpiredMetadataError: "expired",
-    BadVersionNumberError: "version",
-    UnsignedMetadataError: "signature",
-    LengthOrHashMismatchError: "mismatch",
-    RepositoryError: "bad-metadata",
+_REASONS: dict[type[Exception], tuple[str, str]] = {
+    DownloadLengthMismatchError: ("too-long", "a file is longer than it may be"),
+    ExpiredMetadataError: ("expired", "past its time, or this device's clock is wrong"),
+    BadVersionNumberError: ("version", "other versions than were seen here before, or than belong together"),
+    UnsignedMetadataError: ("signature", "not signed by enough of the keys that are trusted"),
+    LengthOrHashMismatchError: ("mismatch", "a file is not the one that was signed"),
+    RepositoryError: ("bad-metadata", "no metadata that can be read"),
 }
-"""The first that fits is meant."""
+"""The stable word, and what it says in others. The first that fits is meant."""
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -111,11 +111,11 @@ def checked_role(delegator: Root | Targets, role: str, metadata: Metadata[_Signe
 
 def told(error: Exception) -> EdgeAgentError:
     """`error`, which the client raised, as one of ours."""
-    for kind, reason in _REASONS.items():
+    for kind, (reason, means) in _REASONS.items():
         if isinstance(error, kind):
-            return RepositoryRefusedError(reason, str(error) or type(error).__name__)
+            return RepositoryRefusedError(reason, f"{means}: {str(error) or type(error).__name__}")
     if isinstance(error, DownloadError):
-        return LinkError(f"the repository was not reached: {error or type(error).__name__}")
+        return LinkError(f"the repository was not reached: {str(error) or type(error).__name__}")
     if isinstance(error, OSError):
         return StorageError(f"the working copy of the metadata: {error.strerror or error}; check free memory")
     return RepositoryRefusedError("bad-metadata", f"{type(error).__name__}: {error}")

@@ -373,7 +373,7 @@ def test_a_terminal_sees_a_bar_and_what_came_of_it(tmp_path: Path, fleet: Fleet,
         assert result_of(agent.until_ended()) == ("fleet-1", "committed")
         eventually(lambda: b"nothing" not in agent.update("rollback").stderr, "the agent is asked")
         assert result_of(agent.record()) == ("fleet-1", "rolled-back")
-        assert on_a_terminal(agent, "cancel") == (1, "edge-agent: nothing: no release is on its way in, or on trial\r\n")
+        assert on_a_terminal(agent, "cancel") == (1, "edge-agent: no release is on its way in, or on trial\r\n")
         assert agent.stop() == 0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import termios
 from pathlib import Path
 
 import pytest
 
-from edge_agent.commands.update_bar import WIDTH, Bar, standing
+from edge_agent.commands.update_bar import WIDTH, Bar, _line, standing
 from edge_agent.messages import UpdateState
 from edge_agent.update.machine import Candidate, Held, Record
 from tests.update.whole_updates import Fleet, Gateway
@@ -49,6 +52,25 @@ def test_a_terminal_gets_one_line_that_grows_and_goes() -> None:
     bar.close()
     assert out.getvalue().endswith("MB\r\x1b[K")
     assert "\n" not in out.getvalue()
+
+
+@pytest.mark.parametrize("columns", [1, 8, 20, 30, 40, 60, 80, 200])
+@pytest.mark.parametrize("total_bytes", [0, 135_000_000])
+def test_a_bar_keeps_to_one_line_of_the_terminal(columns: int, total_bytes: int) -> None:
+    line = _line(f"fetching  {'f' * 40}", 40_000_000, total_bytes, columns)
+    assert len(line) < columns or line == ""
+    assert columns < 30 or not total_bytes or "40.0 of 135.0 MB" in line
+    assert columns < 80 or not total_bytes or "[#" in line
+
+
+def test_a_terminal_says_how_wide_it_is() -> None:
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 30))
+    with open(follower, "w") as out:
+        Bar(out).show(state(), 1_000_000, 2_000_000)
+        shown = os.read(leader, 1_000).decode()
+    os.close(leader)
+    assert shown == "\r\x1b[Kfetching  fleet 1.0 of 2.0 MB"
 
 
 @pytest.fixture(scope="module")

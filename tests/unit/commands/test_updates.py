@@ -19,7 +19,8 @@ from edge_agent.commands import updates
 from edge_agent.commands.speakers import Speakers
 from edge_agent.config.settings import RepositorySettings, Settings
 from edge_agent.errors import RequestError, StorageError
-from edge_agent.update.orders import Orders
+from edge_agent.update.machine import Candidate, Ended, Held, Record
+from edge_agent.update.orders import Apply, Check, Orders
 from edge_agent.workers.host import process_start
 from edge_agent.workers.keeper import read_record
 from edge_agent.workers.status_file import AgentStatus, status_paths, write_status
@@ -149,6 +150,27 @@ def test_a_running_agent_is_asked_and_watched_to_the_end(
         with pytest.raises(RequestError, match="stop it first"):
             updates.trust_anew(settings)
     assert updates.trust_anew(settings) == 0
+
+
+OLD, NEW = (Held(release=f"fleet-{number}", counter=number, manifest_sha256=f"{number}" * 64) for number in (1, 2))
+GAVE_WAY = Ended(held=OLD, result="cancelled", reason="fleet-2 came, which is newer", at_s=1.0)
+
+
+@pytest.mark.parametrize("order", [Apply(path="/stick/two.tar"), Check()])
+@pytest.mark.parametrize(
+    ("after", "code"),
+    [
+        (Record(stage="trial", candidate=Candidate(held=NEW, source="apply"), ended=(GAVE_WAY,)), 0),
+        (Record(ended=(GAVE_WAY, Ended(held=NEW, result="committed", reason="", at_s=2.0))), 0),
+        (Record(ended=(GAVE_WAY, Ended(held=NEW, result="refused", reason="wrong", at_s=2.0))), 1),
+    ],
+)
+def test_what_gave_way_to_the_release_that_was_asked_for_is_no_failure(
+    tmp_path: Path, fleet: Fleet, order: Apply | Check, after: Record, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Record(stage="trial", candidate=Candidate(held=OLD, source="repository"))
+    assert updates._told(settings_at(tmp_path, fleet), order, before, after) == code
+    assert "cancelled: fleet-1, counter 1: fleet-2 came" in capsys.readouterr().out
 
 
 def test_an_agent_that_takes_no_order_is_told_of(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
