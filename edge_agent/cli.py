@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A name that the locale cannot write is shown with escapes; it does not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        code = _dispatch(arguments)
         sys.stdout.flush()
     except ConfigError as error:
         print("\n".join(error.problems), file=sys.stderr)
@@ -52,10 +53,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough; the interpreter must not stumble over it once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has enough.
+        _forget_output()
         return 0
+    except OSError as error:
+        if arguments[:1] == ["run"]:
+            raise  # the log of a service says where
+        _forget_output()
+        print(f"edge-agent: {_refused_by_the_system(error)}", file=sys.stderr)
+        return FAILED
     return code
+
+
+def _forget_output() -> None:
+    """See that the interpreter does not stumble once more, when it ends, over output that nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    """What the system refused a command, and what to do; most often the state folder is another user's."""
+    what = f"{error.filename}: " if error.filename is not None else ""
+    advice = "; run this as the agent's user, or as root" if isinstance(error, PermissionError) else ""
+    return f"{what}{error.strerror or error}{advice}"
 
 
 def _dispatch(argv: list[str]) -> int:

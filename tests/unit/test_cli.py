@@ -149,3 +149,32 @@ def test_a_reader_that_has_enough_ends_it_quietly(incident_file: Path) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=True)
     assert done.stdout == b"0\n"
     assert done.stderr == b""
+
+
+def test_output_that_nobody_can_take_is_told_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text(json.dumps({"gateway": {"id": "gw-1"}, "state_dir": str(tmp_path / "state")}))
+    with open("/dev/full", "w") as full:
+        command = (sys.executable, "-m", "edge_agent", "update", "history", "--config", str(config))
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (FAILED, b"edge-agent: No space left on device\n")
+
+
+def test_a_state_folder_of_somebody_else_is_told_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "edge-agent.yaml"
+    config.write_text(json.dumps({"gateway": {"id": "gw-1"}}))
+    refusing = """
+import sys
+from edge_agent.commands import updates
+def refused(*_):
+    raise PermissionError(13, "Permission denied", "/var/lib/edge-agent/update")
+updates.read_record = refused
+from edge_agent.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    command_line = (sys.executable, "-c", refusing, "update", "status", "--config", str(config))
+    done = subprocess.run(command_line, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (FAILED, b"")
+    assert done.stderr == (
+        b"edge-agent: /var/lib/edge-agent/update: Permission denied; run this as the agent's user, or as root\n"
+    )
