@@ -2,11 +2,13 @@
 
 Rules: a task's module is imported only when its subcommand runs, so that no one needs torch to train the classifier or
 TensorFlow to train the writer. A task is a module with `main(argv) -> int`. Exit codes: 0, 1 failed, 2 usage;
-3 waits for signatures.
+3 waits for signatures. Ctrl-C and a closed pipe end a task quietly, with the codes of a shell: it may not have been done.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -38,9 +40,28 @@ TASKS: dict[str, tuple[str, str]] = {
 """Task name -> the module that does it, and what it does."""
 
 
+INTERRUPTED, CLOSED_PIPE = 130, 141
+"""128 and the number of the signal, SIGINT and SIGPIPE, as a shell gives for a program that it ended."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `edge-ota train RECIPE [OPTIONS]` or `edge-ota TASK [OPTIONS]`; `--help` after it lists the options of one."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the locale cannot write is shown with escapes; it does not end the task.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter must not stumble over it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["train"] and len(arguments) > 1 and arguments[1] in RECIPES:
         return _run(RECIPES[arguments[1]][0], arguments[2:])
     if arguments and arguments[0] in TASKS:
@@ -69,5 +90,5 @@ def _usage() -> str:
     lines = ["usage: edge-ota train RECIPE [OPTIONS]", "       edge-ota TASK [OPTIONS]", "", "recipes:"]
     lines += [f"  {name:<12}{what}" for name, (_, what) in RECIPES.items()]
     lines += ["", "tasks:", *(f"  {name:<12}{what}" for name, (_, what) in TASKS.items())]
-    codes = "Exit codes: 0 done; 1 failed, and why; 2 wrong usage; 3 documents wait for signatures."
+    codes = "Exit codes: 0 done; 1 failed, and why; 2 wrong usage; 3 documents wait for signatures; 130 Ctrl-C."
     return "\n".join([*lines, "", "`--help` after one of these lists its options.", codes])

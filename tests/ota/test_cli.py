@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -50,3 +52,23 @@ def test_a_missing_library_is_named_with_the_way_to_install_it(
     monkeypatch.setitem(cli.RECIPES, "writer", ("library_that_is_not_there", "nothing"))
     assert cli.main(["train", "writer"]) == 1
     assert "edge-ota[train]" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_ends_a_task_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = (sys.executable, "-c", "import sys; from edge_ota.cli import main; sys.exit(main(['--help']))")
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.CLOSED_PIPE, b"")
+
+
+def test_ctrl_c_ends_a_task_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    stand_in = types.ModuleType("edge_ota.publish")
+    stand_in.main = interrupted  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "edge_ota.publish", stand_in)
+    assert cli.main(["publish"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == ""
