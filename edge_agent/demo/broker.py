@@ -2,7 +2,7 @@
 
 Rules: it listens on 127.0.0.1 only, on a free port; nothing of it stays behind, neither process nor file. The embedded
 broker speaks MQTT 3.1.1 only. It runs in its own process, so that it does not take turns with the agent for one
-interpreter lock, and it ends by itself when the process that started it is gone: its standard input closes then.
+interpreter lock. Either ends by itself when the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from edge_agent.demo.leash import leashed
 from edge_agent.errors import LinkError
 
 BrokerKind: TypeAlias = Literal["mosquitto", "embedded"]
@@ -117,7 +118,7 @@ def _running(command: tuple[str, ...], port: int, folder: Path) -> Iterator[None
     with log.open("wb") as output:
         # A session of its own, so that Ctrl-C in the terminal does not end the broker before those who need it.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+            leashed(command), stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
         )
     try:
         until_s = time.monotonic() + START_TIMEOUT_S

@@ -1,7 +1,8 @@
 """Everything of the demo that runs: a broker, the agent as a process of its own, and a connection that sees both.
 
-Rules: what is started here is stopped here, in the reverse order, whatever happens; all files live in one folder that is
-removed. The agent is the real one, started with the command that an operator uses, from a configuration file.
+Rules: what is started here is stopped here, in the reverse order, whatever happens, and ends by itself where the demo is killed.
+All files live in one folder that is removed; only a killed demo leaves it. The agent is the real one, started with the command
+that an operator uses, from a configuration file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Literal
 from edge_agent.clock import SystemClock
 from edge_agent.config.settings import MqttSettings
 from edge_agent.demo.broker import Broker, BrokerKind, start_broker
+from edge_agent.demo.leash import leashed
 from edge_agent.errors import EdgeAgentError, LinkError
 from edge_agent.messages import Topics
 from edge_agent.mqtt import MqttLink
@@ -119,7 +121,7 @@ def _connect(broker: Broker) -> MqttLink:
 
 def _start_agent(stack: contextlib.ExitStack, config: Path, log: Path) -> subprocess.Popen[bytes]:
     output = stack.enter_context(log.open("wb"))
-    command = (*AGENT, "run", "--config", str(config))
+    command = leashed((*AGENT, "run", "--config", str(config)))
     # A session of its own, so that Ctrl-C in the terminal reaches the demo alone, which then stops the agent in order.
     agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     stack.callback(_stop_agent, agent)

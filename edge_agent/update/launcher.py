@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _prepare(asked: dict[str, Any]) -> None:
-    _end_with_parent(asked["parent"])
+    end_with_parent(asked["parent"], signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if asked["data_bytes"]:
@@ -43,13 +43,14 @@ def _prepare(asked: dict[str, Any]) -> None:
         file.write(_FIRST_TO_GO)
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int, how: signal.Signals) -> None:
+    """Have the kernel send `how` to this process, also after exec, when the thread of `parent` that started it ends."""
     try:
         import ctypes  # an image may be without it; the service manager ends the child there
     except ImportError:
         pass
     else:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
     if os.getppid() != parent:  # it went before it could be asked for
         os._exit(1)
 

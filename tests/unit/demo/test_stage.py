@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from edge_agent.config.load import load_text
@@ -12,6 +17,9 @@ from edge_agent.demo import stage as stage_module
 from edge_agent.demo.broker import Broker
 from edge_agent.demo.stage import AgentEndedError, Stage, configuration
 from edge_agent.values import Arrival
+from tests.mqtt_client import wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_configuration_gives_each_topic_its_stream_and_unit(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -48,3 +56,34 @@ def test_what_is_published_reaches_the_broker_and_an_agent_that_hangs_is_ended(m
         heard = [arrival.topic for _ in range(50) for arrival in stage.listen(0.1)]
         assert stage.broker.port > 0
     assert set(heard) <= {f"edge/demo/incident/{number}" for number in range(300)}
+
+
+STARTER = """
+import signal, sys
+from edge_agent.demo import stage
+stage.AGENT = (sys.executable, "-c", "import time; time.sleep(600)")
+with stage.Stage.build({"": ""}, lambda _: None):
+    print("staged", flush=True)
+    signal.pause()
+"""
+
+
+def test_where_the_demo_is_killed_its_broker_and_its_agent_end(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = subprocess.Popen((sys.executable, "-c", STARTER), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    assert demo.stdout is not None
+    with demo.stdout:
+        assert demo.stdout.readline() == "staged\n"
+        children = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(signal.SIGKILL)
+        demo.wait(10)
+    assert len(children) == 2, "a broker and an agent"
+    wait_until(lambda: not any(map(runs, children)), what="the end of the broker and of the agent")
+
+
+def runs(process: psutil.Process) -> bool:
+    """A process that ended and that nobody has asked after yet does not run."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
