@@ -1,7 +1,7 @@
 """`edge-agent replay IN.csv`: its options, its files and its exit codes.
 
-Rules: nothing is written before the whole input was read; what is wrong with it is said with its place. The writer runs on the
-processor, never on an accelerator, so that its bytes do not depend on one.
+Rules: nothing is written before the whole input was read; what is wrong with it is said with its place. The release is the one
+inside the package, and the writer runs on the processor, never on an accelerator: the bytes depend on no gateway and no device.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     """The options that say what is replayed, and how."""
     parser.add_argument("input", type=Path, metavar="IN.csv", help="a time column, then one stream a column; comma or semicolon")
     parser.add_argument("--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out, such as labels")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="take the settings of detection and sentences from here")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="take the settings of detection and sentences from here; the release is the one inside the package",
+    )
     parser.add_argument("--statistics-only", action="store_true", help="name kinds without the classifier")
     parser.add_argument("--template", action="store_true", help="without the writer: the template's sentences")
 
