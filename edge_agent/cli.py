@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge_agent
-from edge_agent.errors import ConfigError, EdgeAgentError, RequestError
+from edge_agent.errors import ChildFailedError, ConfigError, EdgeAgentError, InputError
 
 if TYPE_CHECKING:
     from edge_agent.config.settings import Settings
@@ -47,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(error.problems), file=sys.stderr)
         return BAD_CONFIG
     except EdgeAgentError as error:
-        # The stable word before a request's refusal is for programs that read answers; a person reads the sentence.
-        print(f"edge-agent: {error.detail if isinstance(error, RequestError) else error}", file=sys.stderr)
+        # The stable word before the sentence is for counters and for programs that read answers.
+        sentence = error.detail if isinstance(error, InputError | ChildFailedError) else ""
+        print(f"edge-agent: {sentence or error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -132,7 +132,9 @@ def test_explain_says_what_is_wrong_with_an_incident(tmp_path: Path, capsys: pyt
     path = tmp_path / "bad.json"
     path.write_text('{"anomalies": [{"stream": 7}]}')
     assert main(["explain", str(path)]) == FAILED
-    assert str(path) in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"edge-agent: {path}")
+    assert main(["explain", str(tmp_path)]) == FAILED
+    assert capsys.readouterr().err == f"edge-agent: {tmp_path}: Is a directory\n"
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
