@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
+
+_EXAMPLE = " "
+"""What a line of an example begins with: it keeps its form."""
 
 
 def described(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser of `edge-ota NAME`, without options."""
-    return argparse.ArgumentParser(prog=f"edge-ota {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return argparse.ArgumentParser(
+        prog=f"edge-ota {name}",
+        description=_filled(doc or "", shutil.get_terminal_size().columns - 2),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _filled(doc: str, width: int) -> str:
+    """The paragraphs of `doc` in lines of `width` characters, of 20 at least."""
+    return "\n\n".join(
+        each if each.startswith(_EXAMPLE) else textwrap.fill(each, max(20, width), break_on_hyphens=False)
+        for each in doc.strip().split("\n\n")
+    )

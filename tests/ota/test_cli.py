@@ -41,6 +41,17 @@ def test_a_recipe_gets_its_own_options_and_its_code_is_returned(monkeypatch: pyt
     assert seen == [["--seed", "3"]]
 
 
+def test_help_keeps_to_the_terminal_and_examples_keep_their_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["publish", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 60] == [line for line in lines if line.startswith("    edge-ota publish REPO")]
+    assert "Rules: every component is compared with the manifest" in lines
+
+
 def test_a_task_gets_its_own_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["build", str(tmp_path), "--id", "x-1", "--counter", "1"]) == 1
     assert "lacks" in capsys.readouterr().err

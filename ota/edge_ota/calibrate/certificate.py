@@ -1,6 +1,6 @@
 """Measures a release's writer and writes the certificate that goes into it.
 
-    python -m edge_ota.calibrate.certificate FOLDER [--count N] [--seed N]
+    edge-ota calibrate FOLDER [--count N] [--seed N]
 
 What is certified: with confidence 1 - delta, on the distribution of `incidents`, at most a share alpha of the texts in which a
 sentence is the writer's say anything that the incident does not bear out. The method is Learn then Test (Angelopoulos et al.

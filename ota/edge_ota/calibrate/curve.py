@@ -1,6 +1,6 @@
 """How much has to be escalated for how much quality: our policy against chance and against one that knows every mistake.
 
-    python -m edge_ota.calibrate.curve FOLDER [--count N] [--seed N] [--csv FILE]
+    edge-ota curve FOLDER [--count N] [--seed N] [--csv FILE]
 
 An incident is told well if the writer's own text of it, unverified and whole, says all that it should and nothing that is not
 so, by the judgement of `oracle`; a template is not counted as told well. An escalated incident is counted as told well: a

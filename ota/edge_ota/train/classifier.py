@@ -1,7 +1,7 @@
 """The recipe of the fault classifier: seeds in, one INT8 .tflite out, with a report of what it can do.
 
-    python -m edge_ota.train.classifier --out edge_agent/factory/classifier.tflite
-    python -m edge_ota.train.classifier --evaluate edge_agent/factory/classifier.tflite
+    edge-ota train classifier --out edge_agent/factory/classifier.tflite
+    edge-ota train classifier --evaluate edge_agent/factory/classifier.tflite
 
 Rules: the defaults are those of the shipped model; the cases of the report come from a seed that training never uses.
 Training needs TensorFlow (`edge-ota[train]`), evaluation only a TFLite runtime. The file is written whole or not at all, and

@@ -1,7 +1,7 @@
 """The recipe of the pico writer, whole: phrases, training, INT8 export, and what it gets right on chunks never trained.
 
-    python -m edge_ota.train.writer --out FOLDER [--steps N] [--seed N]
-    python -m edge_ota.train.writer --evaluate FOLDER [--count N]
+    edge-ota train writer --out FOLDER [--steps N] [--seed N]
+    edge-ota train writer --evaluate FOLDER [--count N]
 
 A part of the combinations of a pair (kind, kind, relation) is held out of training; the table at the end says what share of
 answers the device's verifier accepts, for combinations seen and never seen, measured on the exported INT8 model.
