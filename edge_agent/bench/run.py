@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import edge_agent
-from edge_agent.bench import backlog, detection, exchange, ingest, install, latency, lifecycle, wear
+from edge_agent.bench import backlog, detection, exchange, ingest, install, latency, lifecycle, sealing, wear
 from edge_agent.bench.report import Figure, Report, to_json, to_table
 from edge_agent.demo.broker import Broker, start_broker
 from edge_agent.errors import EdgeAgentError
@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "memory": lambda broker, quick: lifecycle.measure_memory(broker, 360 if quick else lifecycle.HOUR_S),
     "backlog": lambda broker, quick: backlog.measure(broker, 2_000 if quick else backlog.BACKLOG, 20 if quick else 300),
     "install": lambda _, quick: install.measure(4_000_000 if quick else 135_000_000, 1 if quick else 5),
+    "sealed": lambda _, quick: sealing.measure(4_000_000 if quick else 135_000_000, 1 if quick else 9),
     "swap": lambda broker, quick: exchange.measure(broker, 2 if quick else 20),
     "wear": lambda _, quick: wear.measure(400 if quick else 4_000, 5 if quick else 30),
 }
