@@ -91,9 +91,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_release(base: Path, tuned: Path, out: Path, rank: int, factors: Factors = "float16") -> Made:
-    """Make the folder `out`, which must not be there. Raises OperatorError, ReleaseError, StorageError, OSError."""
+    """Make the folder `out`, which must not be there; whole, or not. Raises OperatorError, ReleaseError, StorageError, OSError."""
     if out.exists():
         raise OperatorError(f"{out}: is there already: name a folder that is not")
+    make_folder(out.parent, 0o755)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
+        half = Path(name) / "release"
+        made = _fill(half, base, tuned, rank, factors)
+        half.rename(out)
+    return made
+
+
+def _fill(out: Path, base: Path, tuned: Path, rank: int, factors: Factors) -> Made:
     base_file = base / BASE_NAME if (base / BASE_NAME).exists() else base / WRITER_NAME
     make_folder(out / ADAPTER_FOLDER, 0o755)
     left = {WRITER_NAME, MANIFEST_NAME, CERTIFICATE_NAME, GOLDEN_NAME, BOM_NAME, BASE_NAME, ADAPTER_NAME}
