@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_release(base: Path, tuned: Path, out: Path, rank: int, factors: Factors = "float16") -> Made:
-    """Make the folder `out`, which must not be there; whole, or not. Raises OperatorError, ReleaseError, StorageError, OSError."""
+    """Make the folder `out`, which must not be there, whole or not. Raises OperatorError, ReleaseError, StorageError, OSError."""
     if out.exists():
         raise OperatorError(f"{out}: is there already: name a folder that is not")
     make_folder(out.parent, 0o755)
