@@ -21,7 +21,7 @@ from edge_agent.config.settings import Settings
 from edge_agent.errors import RequestError, StorageError
 from edge_agent.messages import UpdateState, encode, format_time, update_document
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import RUNS_ALREADY, Ended, Record, speaks
+from edge_agent.update.machine import RUNS_ALREADY, Ended, Held, Record, speaks
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
 from edge_agent.update.sources import INBOX
 from edge_agent.update.trust import Trust
@@ -196,12 +196,12 @@ def _here(settings: Settings, order: Order, before: Record, bar: Bar) -> Record:
 
 def _is_over(order: Order, before: Record, now: Record) -> bool:
     """Whether there is nothing more to watch: an outcome, a trial, or a look that found nothing to take."""
+    looks = isinstance(order, Check | Apply)
     looked = _looked(before, now)
-    if now.stage == "trial" and isinstance(order, Check | Apply):
-        return isinstance(order, Check) or looked or now.candidate != before.candidate
-    if _new(before, now):
-        return now.stage == "idle"
-    return now.stage == "idle" and isinstance(order, Check | Apply) and looked
+    if now.stage == "trial" and looks:
+        return isinstance(order, Check) or looked or _held(now) != _held(before)
+    # What was on its way before may end first; whoever named another bundle waits for that one.
+    return now.stage == "idle" and (looked if looks else bool(_new(before, now)))
 
 
 def _told(settings: Settings, order: Order, before: Record, after: Record) -> int:
@@ -214,11 +214,11 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
     if after.stage == "trial" and after.candidate is not None:
         runs = f"for {settings.update.soak_s:g} s" if _agent_runs(settings) else "from the agent's next start on"
         print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
-        if isinstance(order, Apply) and after.candidate == before.candidate:
+        if isinstance(order, Apply) and _held(after) == _held(before):
             return _told_of_another(order, before, after)
         if isinstance(order, Check | Apply):
             return 0  # what ended gave way to it
-    elif not new:
+    elif not new or (isinstance(order, Apply) and all(ended.held == _held(before) for ended in new)):
         return _told_of_nothing(settings, order, before, after)
     wanted = ("cancelled", "rolled-back") if isinstance(order, Cancel | RollBack) else ("committed",)
     return 0 if new and new[-1].result in wanted else 1
@@ -227,7 +227,7 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
 def _told_of_another(order: Apply, before: Record, after: Record) -> int:
     """Say what became of a bundle while a release waits for its trial, or is on it; the exit code: 0 where it holds that one."""
     looked = _looked(before, after)
-    held = None if after.candidate is None else after.candidate.held
+    held = _held(after)
     if looked and held is not None and after.looked.endswith(f"{held.release}, counter {held.counter}"):
         return 0
     print(f"{order.path} was not taken: {after.looked if looked else 'nothing is looked at until that trial has ended'}")
@@ -256,6 +256,11 @@ def _look_s(settings: Settings, order: Order) -> float:
 
 def _has_only_a_folder(settings: Settings) -> bool:
     return not settings.update.repository.url and not settings.update.hawkbit.url
+
+
+def _held(record: Record) -> Held | None:
+    """The release on its way in, or on trial."""
+    return None if record.candidate is None else record.candidate.held
 
 
 def _looked(before: Record, now: Record) -> bool:

@@ -178,7 +178,11 @@ class Intake:
         why = not_here or ("" if _is(record.candidate, held) else why_not(record, held))
         unreadable = "" if why else self._unreadable(manifest, looked.keys)
         said = f": {why or unreadable}" if why or unreadable else ""
-        self._keeper.saw(looked.floor, f"{lead.source}: {held.release}, counter {held.counter}{said}")
+        found = f"{lead.source}: {held.release}, counter {held.counter}{said}"
+        if not said:
+            self._take(lead, held, data, looked)
+        # A look counts when what came of it stands in the record: whoever watches takes an idle record for its end.
+        self._keeper.saw(looked.floor, found)
         if why:
             runs = record.active is not None and record.active.manifest_sha256 == held.manifest_sha256
             self._end(lead, Verdict.runs if runs else Verdict.unwanted, why)
@@ -187,16 +191,20 @@ class Intake:
             self._metrics.conditions.set(CONDITION, unreadable)
             self._end(lead, Verdict.unwanted, unreadable)
             return
-        self._keeper.store.put_manifest(data)
-        if looked.keys is not None:
-            self._keeper.store.put_keys(held.manifest_sha256, looked.keys)
-        self._apply(Found(Candidate(held=held, source=lead.source, ticket=lead.ticket)))
         if not _is(self._keeper.record.candidate, held):
             self._end(lead, Verdict.unwanted, "a newer release is on its way")
         elif self._keeper.record.stage != "fetching":  # it waits, and has been fetched
             self._end(lead, Verdict.taken)
         else:
             self._fetch(lead, held, manifest)
+
+    def _take(self, lead: Lead, held: Held, data: bytes, looked: Looked) -> None:
+        """Make it the candidate, unless a newer one is. What was signed newer than before is known first."""
+        self._keeper.knows(looked.floor)
+        self._keeper.store.put_manifest(data)
+        if looked.keys is not None:
+            self._keeper.store.put_keys(held.manifest_sha256, looked.keys)
+        self._apply(Found(Candidate(held=held, source=lead.source, ticket=lead.ticket)))
 
     def _unreadable(self, manifest: Manifest, keys: bytes | None) -> str:
         """Why this device cannot open a sealed release, in words; empty where it can, or nothing is sealed."""

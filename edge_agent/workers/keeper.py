@@ -85,6 +85,10 @@ class Keeper:
         """Let the machine take `event`; False where it changes nothing. On the disk when this returns. Raises StorageError."""
         return self._save(after(self._record, event, self._clock.now_s()))
 
+    def knows(self, floor: Floor) -> None:
+        """Keep what was signed newer than before, so that nothing older is believed. Raises StorageError."""
+        self._save(replace(self._record, floor=self._record.floor.joined(floor)))
+
     def saw(self, floor: Floor, looked: str, *, failed: bool = False) -> None:
         """Keep what a look found out, or why it failed, and count it. Raises StorageError."""
         record, (day_looks, day_bytes) = self._record, self.today()

@@ -19,7 +19,7 @@ from edge_agent.commands import updates
 from edge_agent.commands.speakers import Speakers
 from edge_agent.config.settings import RepositorySettings, Settings
 from edge_agent.errors import RequestError, StorageError
-from edge_agent.update.machine import Candidate, Ended, Held, Record
+from edge_agent.update.machine import RUNS_ALREADY, Candidate, Ended, Held, Record
 from edge_agent.update.orders import Apply, Check, Orders
 from edge_agent.workers.host import process_start
 from edge_agent.workers.keeper import read_record
@@ -171,6 +171,27 @@ def test_what_gave_way_to_the_release_that_was_asked_for_is_no_failure(
     before = Record(stage="trial", candidate=Candidate(held=OLD, source="repository"))
     assert updates._told(settings_at(tmp_path, fleet), order, before, after) == code
     assert "cancelled: fleet-1, counter 1: fleet-2 came" in capsys.readouterr().out
+
+
+COMMITTED = Ended(held=OLD, result="committed", reason="", at_s=1.0)
+WAS_OLD = Record(stage="probing", candidate=Candidate(held=OLD, source="apply"))
+
+
+@pytest.mark.parametrize("order", [Apply(path="/stick/two.tar"), Check()])
+def test_what_was_on_its_way_before_is_not_the_end_of_what_was_asked_for(order: Apply | Check) -> None:
+    for now in (replace(WAS_OLD, stage="staged"), Record(active=OLD, ended=(COMMITTED,))):
+        assert not updates._is_over(order, WAS_OLD, now)
+    new = Record(stage="trial", candidate=Candidate(held=NEW, source="apply"), active=OLD, ended=(COMMITTED,), looked_count=1)
+    assert updates._is_over(order, WAS_OLD, new)
+
+
+@pytest.mark.parametrize(("looked", "code"), [("apply: two.tar: ends after 0 bytes", 1), (f"apply: fleet-1: {RUNS_ALREADY}", 0)])
+def test_a_bundle_that_is_not_taken_is_told_beside_what_ended_before_it(
+    tmp_path: Path, fleet: Fleet, looked: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    after = Record(active=OLD, ended=(COMMITTED,), looked=looked, looked_count=1)
+    assert updates._told(settings_at(tmp_path, fleet), Apply(path="/stick/two.tar"), WAS_OLD, after) == code
+    assert capsys.readouterr().out == f"committed: fleet-1, counter 1\n{looked}\n"
 
 
 def test_an_agent_that_takes_no_order_is_told_of(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from edge_agent.update.floor import Floor, RoleFloor
 from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Place, Problem, Repository
 from edge_agent.workers import intake as intake_module
 from edge_agent.workers.intake import FETCH, LOOK, Intake
-from edge_agent.workers.keeper import Keeper
+from edge_agent.workers.keeper import Keeper, read_record
 from tests.unit.workers.parts import StepClock
 from tests.update.releases import read
 
@@ -47,6 +47,7 @@ class Bench:
     """An intake whose children are answered by the test."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
         self.clock = StepClock()
         self.keeper = Keeper.open(folder, self.clock)
         self.told: list[tuple[Verdict, str]] = []
@@ -115,6 +116,19 @@ def test_what_is_wanted_is_fetched_from_where_it_was_seen(bench: Bench) -> None:
     assert bench.stage() == "verified"
     assert bench.keeper.today() == (1, 77)
     assert bench.told == [(Verdict.taken, "")]
+
+
+def test_a_look_counts_when_what_came_of_it_stands_in_the_record(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+    saw = bench.keeper.saw
+
+    def noted(floor: Floor, looked: str, *, failed: bool = False) -> None:
+        saw(floor, looked, failed=failed)
+        stages.append(read_record(bench.folder).stage)
+
+    monkeypatch.setattr(bench.keeper, "saw", noted)
+    bench.looked(release(1))
+    assert stages == ["fetching"], "an idle record would be taken for a look that found nothing"
 
 
 def test_what_was_half_fetched_goes_on_from_any_place_that_has_the_same(bench: Bench) -> None:
