@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edge_agent.clock import SystemClock
 from edge_agent.commands.update_bar import Bar, standing
@@ -146,10 +147,15 @@ def _by_the_agent(settings: Settings, order: Order, before: Record, bar: Bar) ->
     orders = Orders(Path(settings.state_dir) / FOLDER)
     name = orders.give(order, SystemClock())
     given_s = time.monotonic()
+    untaken, record = before, before
     while orders.is_waiting(name):
+        untaken = record
         if time.monotonic() - given_s > TAKEN_S:
             raise RequestError("not-taken", f"the agent did not take the order within {TAKEN_S:g} s; see `edge-agent status`")
         time.sleep(WATCH_S)
+        record = read_record(Path(settings.state_dir))
+    # A look that ended before the order was taken says nothing of it.
+    before = replace(before, looked_count=untaken.looked_count)
     return _watched(settings, order, before, bar)
 
 
@@ -159,7 +165,7 @@ def _watched(settings: Settings, order: Order, before: Record, bar: Bar) -> Reco
     while True:
         record = read_record(Path(settings.state_dir))
         bar.show(record_state(record, settings.gateway.id, None), *standing(_folder(settings), record))
-        busy = record.stage != "idle"
+        busy = record.stage not in ("idle", "trial")
         if _is_over(order, before, record) or (not busy and time.monotonic() > until_s):
             return record
         time.sleep(WATCH_S)
@@ -199,7 +205,8 @@ def _is_over(order: Order, before: Record, now: Record) -> bool:
     looks = isinstance(order, Check | Apply)
     looked = _looked(before, now)
     if now.stage == "trial" and looks:
-        return isinstance(order, Check) or looked or _held(now) != _held(before)
+        # While a trial is under way nothing is looked at; one that waits for the agent gives way to what is newer.
+        return looked or _held(now) != _held(before) or (isinstance(order, Check) and now.boot != "")
     # What was on its way before may end first; whoever named another bundle waits for that one.
     return now.stage == "idle" and (looked if looks else bool(_new(before, now)))
 
@@ -216,6 +223,9 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
         print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
         if isinstance(order, Apply) and _held(after) == _held(before):
             return _told_of_another(order, before, after)
+        if isinstance(order, Check) and _held(after) == _held(before) and _looked(before, after):
+            print(after.looked)
+            return 1 if after.looked_failed else 0
         if isinstance(order, Check | Apply):
             return 0  # what ended gave way to it
     elif not new or (isinstance(order, Apply) and all(ended.held == _held(before) for ended in new)):

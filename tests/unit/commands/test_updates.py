@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from edge_agent.commands import updates
 from edge_agent.commands.speakers import Speakers
+from edge_agent.commands.update_bar import Bar
 from edge_agent.config.settings import RepositorySettings, Settings
 from edge_agent.errors import RequestError, StorageError
 from edge_agent.update.machine import RUNS_ALREADY, Candidate, Ended, Held, Record
@@ -104,6 +105,9 @@ def test_without_an_agent_a_release_comes_up_to_its_trial_and_every_command_tell
     assert said[-2:] == ["trial     fleet-1", "on trial: fleet-1, counter 1, from the agent's next start on"]
     assert updates.show_update(settings, as_json=False) == 0
     assert "candidate   fleet-1, counter 1, from repository" in capsys.readouterr().out
+    # What waits for the agent gives way to what is newer, so the sources are looked at all the same.
+    assert updates.check(settings, again=False) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "repository: fleet-1, counter 1"
     assert updates.apply(settings, stick) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "on trial: fleet-1, counter 1, from the agent's next start on"
     (tmp_path / "torn.tar").write_bytes(stick.read_bytes()[:4000])
@@ -192,6 +196,19 @@ def test_a_bundle_that_is_not_taken_is_told_beside_what_ended_before_it(
     after = Record(active=OLD, ended=(COMMITTED,), looked=looked, looked_count=1)
     assert updates._told(settings_at(tmp_path, fleet), Apply(path="/stick/two.tar"), WAS_OLD, after) == code
     assert capsys.readouterr().out == f"committed: fleet-1, counter 1\n{looked}\n"
+
+
+def test_a_look_that_ended_before_the_order_was_taken_is_not_its_end(
+    tmp_path: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = Record(looked="repository: fleet-2, counter 2: it failed here", looked_count=1)
+    new = Record(stage="trial", candidate=Candidate(held=NEW, source="repository"), looked_count=2)
+    waits = [True, True, False]
+    reads = [stale, stale, stale, new]
+    monkeypatch.setattr(updates, "WATCH_S", 0.0)
+    monkeypatch.setattr(Orders, "is_waiting", lambda *_: waits.pop(0))
+    monkeypatch.setattr(updates, "read_record", lambda _: reads.pop(0))
+    assert updates._by_the_agent(settings_at(tmp_path, fleet), Check(again=True), Record(), Bar(io.StringIO())) == new
 
 
 def test_an_agent_that_takes_no_order_is_told_of(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
