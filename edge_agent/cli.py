@@ -29,6 +29,7 @@ BAD_CONFIG = 78
 INTERRUPTED = 130
 DEFAULT_CONFIG = "/etc/edge-agent/edge-agent.yaml"
 EXIT_CODES = "exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 78 wrong configuration; 130 Ctrl-C"
+WATCHING = "Ctrl-C ends the watching: a running agent goes on, and `edge-agent update cancel` gives the release up."
 OWN_OPTIONS = ("demo", "bench", "replay")
 """Commands that read their own options."""
 
@@ -181,8 +182,10 @@ def _add_update(parser: argparse.ArgumentParser) -> None:
         add(name, text).add_argument("--json", action="store_true", help="print JSON")
     look = add("check", "look at the sources now, and watch what comes of it")
     look.add_argument("--again", action="store_true", help="what failed here before may be taken once more")
+    look.description = f"{look.description} {WATCHING}"
     take = add("apply", "take the release in a bundle, such as one on a stick, and watch what comes of it")
     take.add_argument("file", type=Path, metavar="BUNDLE", help="a file that `edge-ota bundle` made")
+    take.description = f"{take.description} {WATCHING}"
     add("cancel", "give up the release that is on its way in, or on trial")
     add("rollback", "go back to the release before the one that runs")
     add("trust-anew", "after a loss of what was trusted: trust the repository from the factory root on, once more")

@@ -1,4 +1,4 @@
-"""How far an update is, for whoever watches: a bar on a terminal, a line for each change anywhere else.
+"""How far an update is, for whoever watches: a bar on a terminal that can take a line back, a line for each change elsewhere.
 
 Rules: what stands in the update's folder tells how much was fetched; nobody is asked. Nothing is printed twice. A bar keeps to
 one line of the terminal.
@@ -25,7 +25,7 @@ class Bar:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._is_terminal = out.isatty()
+        self._is_terminal = out.isatty() and os.environ.get("TERM") != "dumb"
         self._said = ""
 
     def show(self, state: UpdateState, done_bytes: int, total_bytes: int) -> None:

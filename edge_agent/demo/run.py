@@ -35,7 +35,8 @@ LONGEST_S = 3600.0
 def main(argv: Sequence[str] | None = None) -> int:
     """The demo. Returns the exit code."""
     options = _options(argv)
-    plain = options.plain or not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+    shows_all = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    plain = options.plain or not shows_all
     screen = Screen(sys.stdout, plain=plain)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -25,8 +25,16 @@ def state(stage: str = "fetching", candidate: str = "fleet-1") -> UpdateState:
     return UpdateState(gateway="gw", release="", state=stage, candidate=candidate)
 
 
-def test_a_file_gets_a_line_for_each_change_and_none_twice() -> None:
-    out = io.StringIO()
+@pytest.fixture(autouse=True)
+def usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()], ids=["file", "dumb-terminal"])
+def test_what_no_line_can_be_taken_back_on_gets_one_for_each_change_and_none_twice(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb" if out.isatty() else "xterm")
     bar = Bar(out)
     bar.show(state("idle", ""), 0, 0)
     for done in range(5):
