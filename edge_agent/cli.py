@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
+    code = 0
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -57,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has enough.
         _forget_output()
-        return 0
     except OSError as error:
         if arguments[:1] == ["run"]:
             raise  # the log of a service says where

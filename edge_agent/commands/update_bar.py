@@ -1,7 +1,7 @@
 """How far an update is, for whoever watches: a bar on a terminal that can take a line back, a line for each change elsewhere.
 
 Rules: what stands in the update's folder tells how much was fetched; nobody is asked. Nothing is printed twice. A bar keeps to
-one line of the terminal.
+one line of the terminal. A reader that has enough (`| head -1`) does not end the update, which may be done in this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Bar:
         what = f"{state.state:<9} {state.candidate}" if state.candidate else ""
         if not self._is_terminal:
             if what and what != self._said:
-                print(what, file=self._out, flush=True)
+                self._print(what)
             self._said = what
             return
         if what:
@@ -42,6 +42,12 @@ class Bar:
             self._out.write(f"\r\x1b[K{what}")
             self._out.flush()
             self._said = what
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, file=self._out, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
     def _columns(self) -> int:
         """Of the terminal as it is now. One that does not say how wide it is, such as a serial line, says 0."""

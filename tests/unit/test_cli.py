@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,18 @@ def test_a_reader_that_has_enough_ends_it_quietly(incident_file: Path) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=True)
     assert done.stdout == b"0\n"
     assert done.stderr == b""
+
+
+def test_what_came_of_it_is_the_exit_code_also_where_nobody_reads_on(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    path = tmp_path / "bad.yaml"
+    path.write_text("gatewya: {id: gw-1}\n")
+    command = (sys.executable, "-m", "edge_agent", "check", str(path))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (BAD_CONFIG, b"")
 
 
 def test_output_that_nobody_can_take_is_told_without_a_traceback(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_a_terminal_gets_one_line_that_grows_and_goes() -> None:
     assert "\n" not in out.getvalue()
 
 
+def test_a_reader_that_has_enough_does_not_end_what_is_shown() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as out:
+        bar = Bar(out)
+        bar.show(state(), 0, 0)
+        bar.show(state("verified"), 0, 0)
+        print("committed", file=out, flush=True)
+
+
 @pytest.mark.parametrize("columns", [1, 8, 20, 30, 40, 60, 80, 200])
 @pytest.mark.parametrize("total_bytes", [0, 135_000_000])
 def test_a_bar_keeps_to_one_line_of_the_terminal(columns: int, total_bytes: int) -> None:
