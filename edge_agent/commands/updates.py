@@ -240,7 +240,10 @@ def _told_of_another(order: Apply, before: Record, after: Record) -> int:
     held = _held(after)
     if looked and held is not None and after.looked.endswith(f"{held.release}, counter {held.counter}"):
         return 0
-    print(f"{order.path} was not taken: {after.looked if looked else 'nothing is looked at until that trial has ended'}")
+    if looked:
+        print(f"{order.path} was not taken: {after.looked}")
+    else:
+        print(f"{order.path} waits: it is looked at when that trial has ended")
     return 1
 
 
