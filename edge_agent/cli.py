@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, command: Callable[[argparse.Namespace], int] | None = None) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=EXIT_CODES)
         sub.set_defaults(command=command)
         return sub
 
@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "check a configuration file and print every problem as file:line:col: key: problem", _check)
     check.add_argument("file", type=Path, help="the configuration file, usually " + DEFAULT_CONFIG)
     status = add("status", "say how the agent is, whether it runs or not", _status)
+    status.description = f"{status.description} Ends with 1 where it does not run."
     incidents = add("incidents", "list the newest incidents with their sentences, or show one", _incidents)
     incidents.add_argument("id", nargs="?", help="show this incident in full, as JSON")
     incidents.add_argument("--limit", type=int, default=20, metavar="N", help="how many to list (20)")
@@ -149,7 +150,7 @@ def _add_egress(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=EXIT_CODES)
         sub.set_defaults(command=command)
         _add_config(sub)
         return sub
@@ -189,7 +190,8 @@ def _add_update(parser: argparse.ArgumentParser) -> None:
     add("cancel", "give up the release that is on its way in, or on trial")
     add("rollback", "go back to the release before the one that runs")
     add("trust-anew", "after a loss of what was trusted: trust the repository from the factory root on, once more")
-    key = commands.add_parser("key", help="make this device's key for encrypted releases; prints its public part")
+    key_text = "make this device's key for encrypted releases; prints its public part"
+    key = commands.add_parser("key", help=key_text, description=f"{key_text.capitalize()}.", epilog=EXIT_CODES)
     key.set_defaults(command=_update_key)
     key.add_argument(
         "file", type=Path, metavar="FILE", help="where the key is kept, or stands already; name it in update.key_file"
@@ -199,13 +201,13 @@ def _add_update(parser: argparse.ArgumentParser) -> None:
 def _add_audit(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     verify_text = "check that a log is whole and that the stored summaries are what it says; prints its newest hash, the head"
-    verify = commands.add_parser("verify", help=verify_text, description=f"{verify_text.capitalize()}.")
+    verify = commands.add_parser("verify", help=verify_text, description=f"{verify_text.capitalize()}.", epilog=EXIT_CODES)
     verify.set_defaults(command=_audit_verify)
     verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported log, instead of the journal's")
     verify.add_argument("--head", type=_hash, metavar="HASH", help="a head noted earlier, which the log must still hold")
     verify.add_argument("--explain", action="store_true", help="write the sentences of closed incidents again and compare")
     export_text = "write a log as JSON, one entry a line, so that it can be verified elsewhere"
-    export = commands.add_parser("export", help=export_text, description=f"{export_text.capitalize()}.")
+    export = commands.add_parser("export", help=export_text, description=f"{export_text.capitalize()}.", epilog=EXIT_CODES)
     export.set_defaults(command=_audit_export)
     for sub in (verify, export):
         _add_config(sub)

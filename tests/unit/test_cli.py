@@ -154,6 +154,15 @@ def test_a_reader_that_has_enough_ends_it_quietly(incident_file: Path) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize(
+    "command", ["", "run", "status", "explain", "update", "update apply", "update key", "audit verify", "egress log"]
+)
+def test_help_names_the_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*command.split(), "--help"])
+    assert "exit codes: 0 done" in capsys.readouterr().out
+
+
 def test_what_came_of_it_is_the_exit_code_also_where_nobody_reads_on(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
