@@ -244,6 +244,14 @@ def test_outcomes_are_kept_until_told_and_bounded() -> None:
     assert [each.held.counter for each in record.ended if each.reported] == [7]
 
 
+def test_what_the_source_knows_goes_before_what_it_still_has_to_be_told() -> None:
+    record = Record()
+    for counter in range(MAX_OUTCOMES):
+        record = run(record, found(counter), Failed("bad"))
+    record = run(record, Told(), Reported("repository", "3"), found(MAX_OUTCOMES), Failed("bad"))
+    assert [each.held.counter for each in record.ended] == [each for each in range(MAX_OUTCOMES + 1) if each != 3]
+
+
 PLAIN: tuple[Event, ...] = (
     Broke("x"),
     Fetched(),

@@ -123,6 +123,18 @@ def test_what_was_saved_after_damage_stands_in_both_copies(tmp_path: Path) -> No
     assert loaded.whole
 
 
+@pytest.mark.parametrize("name", KIND.copies)
+def test_a_copy_that_went_back_to_what_it_was_does_not_count(tmp_path: Path, name: str) -> None:
+    twice = Twice(tmp_path, KIND)
+    twice.save(Counted(1, "old"))
+    old = (tmp_path / name).read_bytes()
+    twice.save(Counted(2, "new"))
+    (tmp_path / name).write_bytes(old)
+    found = twice.load()
+    assert found is not None
+    assert (found.value, found.whole) == (Counted(2, "new"), False)
+
+
 def test_the_older_copy_is_written_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = Twice(tmp_path, KIND)
     for older in KIND.copies:
