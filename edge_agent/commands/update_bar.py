@@ -26,11 +26,15 @@ class Bar:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._is_terminal = out.isatty() and os.environ.get("TERM") != "dumb"
-        self._said = ""
+        self._said = self._why = ""
 
     def show(self, state: UpdateState, done_bytes: int, total_bytes: int) -> None:
-        """Show how the update stands."""
+        """Show how the update stands, and on a line of its own what it waits for, such as room on the disk."""
         what = f"{state.state:<9} {state.candidate}" if state.candidate else ""
+        if what and state.reason not in ("", self._why):
+            self.close()
+            self._print(f"{what}: {state.reason}")
+            self._why = state.reason
         if not self._is_terminal:
             if what and what != self._said:
                 self._print(what)

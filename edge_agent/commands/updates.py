@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from edge_agent.clock import SystemClock
 from edge_agent.commands.update_bar import Bar, standing
 from edge_agent.config.settings import Settings
-from edge_agent.errors import RequestError, StorageError
+from edge_agent.errors import RecordLostError, RequestError, StorageError
 from edge_agent.messages import UpdateState, encode, format_time, update_document
 from edge_agent.metrics import Metrics
 from edge_agent.update.machine import RUNS_ALREADY, Ended, Held, Record, speaks
@@ -84,7 +84,7 @@ def check(settings: Settings, *, again: bool) -> int:
 def apply(settings: Settings, file: Path) -> int:
     """Take the release in a bundle; the exit code. Raises StorageError, RequestError."""
     _need_group(settings)
-    record = read_record(Path(settings.state_dir))
+    record = _record(settings)
     if record.stage == "trial" and record.candidate is not None and _agent_runs(settings):
         raise RequestError(
             "on-trial",
@@ -133,7 +133,7 @@ def trust_anew(settings: Settings) -> int:
 
 def _ordered(settings: Settings, order: Order) -> int:
     """Have an order carried out, by the agent or here, and watch what comes of it."""
-    before = read_record(Path(settings.state_dir))
+    before = _record(settings)
     bar = Bar(sys.stdout)
     try:
         carry_out = _by_the_agent if _agent_runs(settings) else _here
@@ -153,7 +153,7 @@ def _by_the_agent(settings: Settings, order: Order, before: Record, bar: Bar) ->
         if time.monotonic() - given_s > TAKEN_S:
             raise RequestError("not-taken", f"the agent did not take the order within {TAKEN_S:g} s; see `edge-agent status`")
         time.sleep(WATCH_S)
-        record = read_record(Path(settings.state_dir))
+        record = _record(settings)
     # A look that ended before the order was taken says nothing of it.
     before = replace(before, looked_count=untaken.looked_count)
     return _watched(settings, order, before, bar)
@@ -163,7 +163,7 @@ def _watched(settings: Settings, order: Order, before: Record, bar: Bar) -> Reco
     """The record when what the running agent does about the order is over."""
     until_s = time.monotonic() + _look_s(settings, order)
     while True:
-        record = read_record(Path(settings.state_dir))
+        record = _record(settings)
         bar.show(record_state(record, settings.gateway.id, None), *standing(_folder(settings), record))
         busy = record.stage not in ("idle", "trial")
         if _is_over(order, before, record) or (not busy and time.monotonic() > until_s):
@@ -269,6 +269,14 @@ def _look_s(settings: Settings, order: Order) -> float:
 
 def _has_only_a_folder(settings: Settings) -> bool:
     return not settings.update.repository.url and not settings.update.hawkbit.url
+
+
+def _record(settings: Settings) -> Record:
+    """What is known; nothing where the record was lost, as it is to the agent: the next release begins a new one."""
+    try:
+        return read_record(Path(settings.state_dir))
+    except RecordLostError:
+        return Record()
 
 
 def _held(record: Record) -> Held | None:

@@ -9,6 +9,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.commands.update_bar import WIDTH, Bar, _line, standing
 from edge_agent.messages import UpdateState
@@ -60,6 +61,17 @@ def test_a_terminal_gets_one_line_that_grows_and_goes() -> None:
     bar.close()
     assert out.getvalue().endswith("MB\r\x1b[K")
     assert "\n" not in out.getvalue()
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()], ids=["file", "terminal"])
+def test_what_it_waits_for_is_said_once_on_a_line_of_its_own(out: io.StringIO) -> None:
+    bar = Bar(out)
+    waits = replace(state(), reason="disk: make room")
+    for each in (state("idle", ""), state(), waits, state(), waits, replace(state("idle", ""), reason="a person asked for it")):
+        bar.show(each, 0, 0)
+    bar.close()
+    assert out.getvalue().count("fetching  fleet-1: disk: make room\n") == out.getvalue().count("\n") - (not out.isatty()) == 1
+    assert "a person" not in out.getvalue()
 
 
 def test_a_reader_that_has_enough_does_not_end_what_is_shown() -> None:

@@ -125,6 +125,11 @@ def test_without_an_agent_a_release_comes_up_to_its_trial_and_every_command_tell
     assert [each["outcome"] for each in json.loads(capsys.readouterr().out)] == ["cancelled"]
     assert updates.show_update(settings, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "idle"
+    for name in ("record.a", "record.b"):
+        (Path(settings.state_dir) / "update" / name).write_text("damaged")
+    with pytest.raises(StorageError, match="the record of releases is gone"):
+        updates.show_update(settings, as_json=False)
+    assert updates._record(settings) == Record(), "an order is taken, and the next release begins a new record"
 
 
 def test_a_running_agent_is_asked_and_watched_to_the_end(
