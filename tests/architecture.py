@@ -64,6 +64,7 @@ NO_UNIT_OF_ITS_OWN = ("__init__", "factory")
 CORE: tuple[str, ...] = (
     "errors", "values", "chain", "config", "release", "decode", "detect", "incidents", "messages", "egress", "grammar", "fill",
     "facts", "plan", "template", "prompt", "verify", "confidence", "policy", "pipeline", "update.machine",
+    "update.record",
 )  # fmt: skip
 """What takes values and the time and returns values. Units, or single modules of a unit."""
 

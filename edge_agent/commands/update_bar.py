@@ -12,7 +12,7 @@ from typing import TextIO
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import UpdateState
-from edge_agent.update.machine import Record
+from edge_agent.update.record import Record
 from edge_agent.update.store import Store
 
 WIDTH, LEAST_WIDTH = 30, 5

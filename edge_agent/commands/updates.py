@@ -22,8 +22,9 @@ from edge_agent.config.settings import Settings
 from edge_agent.errors import RecordLostError, RequestError, StorageError
 from edge_agent.messages import UpdateState, encode, format_time, update_document
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import RUNS_ALREADY, Ended, Held, Record, speaks
+from edge_agent.update.machine import RUNS_ALREADY, speaks
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.update.record import Ended, Held, Record
 from edge_agent.update.sources import INBOX
 from edge_agent.update.trust import Trust
 from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from edge_agent.update.jobs import Place
-from edge_agent.update.machine import Ended
+from edge_agent.update.record import Ended
 
 
 class Verdict(Enum):

@@ -32,8 +32,8 @@ from edge_agent.update import Lead, Verdict, ddi
 from edge_agent.update.artifact import place_of
 from edge_agent.update.closings import LATER, Closing, Closings, Part
 from edge_agent.update.courier import Courier, Reply, Request
-from edge_agent.update.machine import Ended
 from edge_agent.update.pace import Pace, Uniform
+from edge_agent.update.record import Ended
 
 NAME = "hawkbit"
 POLL_S = 300.0

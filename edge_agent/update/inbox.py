@@ -30,8 +30,8 @@ from edge_agent.errors import LinkError, StorageError
 from edge_agent.update import Lead, Verdict
 from edge_agent.update.exchange import Meter
 from edge_agent.update.jobs import Bundle
-from edge_agent.update.machine import Ended
 from edge_agent.update.pace import Uniform
+from edge_agent.update.record import Ended
 from edge_agent.update.regular import Regular
 from edge_agent.update.watch import FolderWatch
 

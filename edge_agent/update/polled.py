@@ -10,8 +10,8 @@ from edge_agent.clock import Clock
 from edge_agent.config.settings import RepositorySettings
 from edge_agent.update import Lead, Verdict
 from edge_agent.update.jobs import Repository
-from edge_agent.update.machine import Ended
 from edge_agent.update.pace import Pace, Uniform
+from edge_agent.update.record import Ended
 
 NAME = "repository"
 RETRY_MIN_S = 30.0

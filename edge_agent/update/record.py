@@ -1,85 +1,98 @@
-"""The state record on the disk: which release is active, which is on its way, what failed. The one commit point of updates.
+"""The state record: all that a device knows of its releases, as one frozen value.
 
-Format: a line `edge-agent record 1`, a line with the SHA-256 of all that follows, then one JSON object (`machine.Record`).
-
-Rules:
-* The rules of `twice`. A save that returned is durable in both copies: what it says was done stays done.
-* Whoever owns the record holds the lock for as long as he does, and saves before he acts. Others read without a lock and see
-  the record before a save or after it.
-* Lost (both copies damaged) is said, not guessed at: the device goes on with the factory release. Its trust in the repository
-  stands in a file of its own, with a floor of its own.
-* A record of another version of the agent is neither believed in part nor overwritten.
+Rules: values only. What it goes through is `machine`'s business, how it stands on the disk `record_file`'s, and its members are
+described in docs/formats/update-state.md. A member that is missing has the value of a new device.
 """
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
-from msgspec.structs import replace
+from msgspec import Struct
 
-from edge_agent.errors import RecordLostError, RecordOtherError
-from edge_agent.update.machine import Record
-from edge_agent.update.twice import Kind, Twice
+from edge_agent.update.floor import Floor
 
-COPIES: tuple[str, str] = ("record.a", "record.b")
-MARKER = "record.begun"
-MAX_FILE_BYTES = 1 << 20
+Stage: TypeAlias = Literal["idle", "fetching", "verified", "staged", "probing", "trial"]
+Result: TypeAlias = Literal["committed", "refused", "rolled-back", "cancelled"]
+
+MAX_REASON_CHARACTERS: Final = 500
 
 
-class RecordFile:
-    """The record in one folder, which must exist."""
+class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release by name, and by the digest of its manifest, which decides."""
 
-    def __init__(self, folder: Path) -> None:
-        self._twice = Twice(
-            folder,
-            Kind(
-                type=Record,
-                what="edge-agent record",
-                version=1,
-                copies=COPIES,
-                marker=MARKER,
-                marker_text="Releases were recorded here. Do not remove.",
-                max_bytes=MAX_FILE_BYTES,
-                busy="another agent updates from there; stop one of the two, or give each a state_dir of its own",
-                lost=_lost,
-                other=_other,
-            ),
-        )
-
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Own the record, in this process alone, while the block lasts. Raises StorageError where another one owns it."""
-        return self._twice.locked()
-
-    def load(self) -> Record | None:
-        """The record; None where none was ever saved.
-
-        Raises RecordLostError where both copies are gone, RecordOtherError where another version of the agent wrote it,
-        StorageError where the disk fails.
-        """
-        found = self._twice.load()
-        return None if found is None else found.value
-
-    def save(self, record: Record) -> Record:
-        """Make `record` durable; what was saved, under the next generation. It may follow a RecordLostError.
-
-        Raises StorageError: the record before it, or this one, then stands. Raises RecordOtherError; nothing is written then.
-        """
-        highest = max(self._twice.generations().values())
-        saved = replace(record, generation=max(record.generation, highest) + 1)
-        self._twice.save(saved)
-        return saved
+    release: str
+    counter: int
+    manifest_sha256: str
 
 
-def _lost(folder: str) -> RecordLostError:
-    return RecordLostError(
-        f"{folder}: the record of releases is gone: both copies ({', '.join(COPIES)}) are missing or damaged. The factory release"
-        " runs; check the disk. The next release that is published is taken as usual"
-    )
+class Candidate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release on its way in."""
+
+    held: Held
+    source: str
+    """The name of the source that offered it."""
+    ticket: str = ""
+    """What the source calls this offer: a file's name, the number of a deployment."""
+    began_s: float = 0.0
+    attempts: int = 0
+    """Fetches that ended before all was there."""
 
 
-def _other(folder: str) -> RecordOtherError:
-    return RecordOtherError(
-        f"{folder}: the record of releases was written by another version of the agent, which this one does not understand."
-        f" Install that version again, or remove {', '.join((*COPIES, MARKER))} there to begin from the factory release"
-    )
+class Ended(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one candidate, or one rollback, ended."""
+
+    held: Held
+    result: Result
+    reason: str
+    at_s: float
+    source: str = ""
+    ticket: str = ""
+    told: bool = False
+    """Whether it stands in the journal's outbox, from where it reaches the broker."""
+    reported: bool = False
+    """Whether the source was told, where it wants to be."""
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All that the device knows of its releases. The newest that is on the disk is the truth."""
+
+    generation: int = 0
+    """Grows by one with every save."""
+    stage: Stage = "idle"
+    active: Held | None = None
+    """None: the factory release."""
+    previous: Held | None = None
+    """What a rollback goes to; None: the factory release."""
+    candidate: Candidate | None = None
+    tries_left: int = 0
+    boot: str = ""
+    """The boot of the device in which the try under way was begun; empty: none is under way, or it was ended in order."""
+    cuts: int = 0
+    """Tries of this stage in which the device went down."""
+    soaked_s: float = 0.0
+    """How long the candidate spoke in its trial, in runs that were stopped in order, since the last crash."""
+    reason: str = ""
+    """Why the stage stands as it does, or what went wrong last, in words."""
+    changed_s: float = 0.0
+    committed_counter: int = -1
+    """The highest that was ever committed."""
+    refused_counter: int = -1
+    """The highest that failed, was cancelled or rolled back."""
+    rotten: tuple[str, ...] = ()
+    """The digests of manifests whose releases were found damaged on the disk: they may come again."""
+    floor: Floor = Floor()
+    """Of what the repository said; also of the time, by what it signed. The device's own clock is no floor: it may jump ahead."""
+    looked: str = ""
+    """What the last look at a source found, in words."""
+    looked_failed: bool = False
+    """Whether it could not be carried out, or what stands there was not believed."""
+    looked_s: float = 0.0
+    looked_count: int = 0
+    """Looks that were written down: who waits for one sees that it is over."""
+    ended: tuple[Ended, ...] = ()
+    """Oldest first."""
+    day: int = 0
+    """The day, counted from 1970 by the device's clock, that `day_bytes` and `day_looks` are of."""
+    day_bytes: int = 0
+    day_looks: int = 0

@@ -17,8 +17,9 @@ import edge_agent
 from edge_agent.clock import Clock
 from edge_agent.config.settings import UpdateSettings
 from edge_agent.update import Source
-from edge_agent.update.machine import Record, speaks
+from edge_agent.update.machine import speaks
 from edge_agent.update.pace import Uniform
+from edge_agent.update.record import Record
 
 INBOX = "inbox"
 """The agent's own inbox, below the update's folder."""

@@ -17,7 +17,8 @@ from pathlib import Path
 from edge_agent.engines.loading import OpenRelease
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import MAX_TRIES, Begins, Failed, Held, Record, RollBack, Rotten, Spared, speaks
+from edge_agent.update.machine import MAX_TRIES, Begins, Failed, RollBack, Rotten, Spared, speaks
+from edge_agent.update.record import Held, Record
 from edge_agent.update.store import Store
 from edge_agent.workers.keeper import FOLDER, Keeper, read_record
 

@@ -32,8 +32,9 @@ from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.floor import Floor
 from edge_agent.update.jobs import Bundle, Fetched, FetchJob, Looked, LookJob, Problem
-from edge_agent.update.machine import Broke, Candidate, Event, Failed, Found, Held, why_not
+from edge_agent.update.machine import Broke, Event, Failed, Found, why_not
 from edge_agent.update.machine import Fetched as AllFetched
+from edge_agent.update.record import Candidate, Held
 from edge_agent.workers.host import memory_bytes
 from edge_agent.workers.keeper import Keeper
 

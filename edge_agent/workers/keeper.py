@@ -18,8 +18,9 @@ from edge_agent.clock import Clock
 from edge_agent.errors import RecordLostError, ReleaseError, plain
 from edge_agent.messages import UpdateOutcome
 from edge_agent.update.floor import Floor
-from edge_agent.update.machine import MAX_REASON_CHARACTERS, Ended, Event, Held, Record, after
-from edge_agent.update.record import RecordFile
+from edge_agent.update.machine import Event, after
+from edge_agent.update.record import MAX_REASON_CHARACTERS, Ended, Held, Record
+from edge_agent.update.record_file import RecordFile
 from edge_agent.update.store import Store
 from edge_agent.workers.host import boot_id
 

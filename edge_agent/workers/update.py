@@ -40,16 +40,13 @@ from edge_agent.update.machine import (
     Begins,
     Broke,
     Cancelled,
-    Ended,
     Event,
     Failed,
     Passed,
-    Record,
     Reported,
     RollBack,
     Soaked,
     Spared,
-    Stage,
     Told,
     needed,
     speaks,
@@ -57,6 +54,7 @@ from edge_agent.update.machine import (
 from edge_agent.update.machine import Installed as IsInstalled
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders
 from edge_agent.update.orders import RollBack as GoBack
+from edge_agent.update.record import Ended, Record, Stage
 from edge_agent.workers.active import Running
 from edge_agent.workers.host import rss_bytes
 from edge_agent.workers.intake import Intake

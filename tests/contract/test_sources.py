@@ -18,7 +18,7 @@ from edge_agent.config.settings import HawkbitSettings, RepositorySettings, Upda
 from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.hawkbit import Hawkbit
 from edge_agent.update.jobs import Place
-from edge_agent.update.machine import Candidate, Ended, Held, Record, Result
+from edge_agent.update.record import Candidate, Ended, Held, Record, Result
 from edge_agent.update.sources import INBOX, SOURCES, Needs
 from tests.deadline import eventually
 from tests.unit.update.clocks import At

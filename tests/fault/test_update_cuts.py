@@ -26,7 +26,8 @@ from edge_agent.clock import SystemClock
 from edge_agent.update.floor import Floor
 from edge_agent.update.jobs import LookJob, Repository
 from edge_agent.update.look import look
-from edge_agent.update.machine import MAX_TRIES, Record, needed
+from edge_agent.update.machine import MAX_TRIES, needed
+from edge_agent.update.record import Record
 from edge_agent.update.store import Store
 from edge_agent.update.trusted import TrustedFile
 from edge_agent.workers.keeper import FOLDER, TRUST, Keeper

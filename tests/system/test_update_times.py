@@ -11,7 +11,8 @@ import pytest
 from edge_agent.config.settings import JournalSettings
 from edge_agent.journal import JOURNAL_NAME, Journal
 from edge_agent.messages import Topics, outcome_message
-from edge_agent.update.machine import MAX_TRIES, Record
+from edge_agent.update.machine import MAX_TRIES
+from edge_agent.update.record import Record
 from edge_agent.workers.keeper import outcome_of
 from tests.journals import TwoClocks
 from tests.update.whole_updates import Fleet, Gateway, soaking

@@ -24,8 +24,9 @@ import pytest
 
 from edge_agent.clock import SystemClock
 from edge_agent.engines.loading import FACTORY
-from edge_agent.update.machine import MAX_TRIES, Record
+from edge_agent.update.machine import MAX_TRIES
 from edge_agent.update.orders import Check, Orders
+from edge_agent.update.record import Record
 from edge_agent.workers.status_file import read_status, status_paths
 from tests.agent import BASE, GATEWAY, Watcher, eventually
 from tests.mosquitto import Mosquitto

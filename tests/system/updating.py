@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.engines.loading import FACTORY
-from edge_agent.update.machine import Record
+from edge_agent.update.record import Record
 from edge_agent.workers.keeper import read_record
 from tests.agent import AgentProcess, Watcher, eventually, quiet_values
 from tests.update.whole_updates import Fleet, Gateway, soaking

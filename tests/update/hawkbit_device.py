@@ -11,20 +11,18 @@ from edge_agent.update.hawkbit import NAME, Hawkbit
 from edge_agent.update.machine import (
     Begins,
     Cancelled,
-    Candidate,
     Event,
     Failed,
     Fetched,
     Found,
-    Held,
     Installed,
     Passed,
-    Record,
     Reported,
     Soaked,
     after,
     why_not,
 )
+from edge_agent.update.record import Candidate, Held, Record
 from edge_agent.update.sources import attributes
 from tests.unit.update.clocks import At, Longest
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.update import machine
-from edge_agent.update.machine import Candidate, Event, Record, after, needed, why_not
-from edge_agent.update.record import RecordFile
+from edge_agent.update.machine import Event, after, needed, why_not
+from edge_agent.update.record import Candidate, Record
+from edge_agent.update.record_file import RecordFile
 from edge_agent.update.store import Merge, Store
 from tests.update.small_releases import SmallRelease, fetch
 

@@ -18,7 +18,7 @@ from edge_agent.release.manifest import (
     Stored,
     encode_manifest,
 )
-from edge_agent.update.machine import Held
+from edge_agent.update.record import Held
 from edge_agent.update.store import Merge, Store
 
 CHUNK_BYTES = 4_096

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.update.machine import Record, needed
+from edge_agent.update.machine import needed
+from edge_agent.update.record import Record
 from edge_agent.update.store import Store
 from tests.update.crash_states import MODELS, SEED, Mark, Model, Recorder, State, after_a_cut, one_cut, read, write
 from tests.update.small_device import SmallDevice

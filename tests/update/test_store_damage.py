@@ -16,7 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from edge_agent.errors import RecordLostError, RepositoryRefusedError, TrustLostError
-from edge_agent.update.machine import Candidate, Found, Record, after
+from edge_agent.update.machine import Found, after
+from edge_agent.update.record import Candidate, Record
 from tests.update.device import Device
 from tests.update.simulator import Repository
 from tests.update.small_device import SmallDevice

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from edge_agent.errors import StorageError
-from edge_agent.update.machine import Record
+from edge_agent.update.record import Record
 from tests.update.small_device import SmallDevice
 from tests.update.small_releases import adapted, release
 

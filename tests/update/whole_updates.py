@@ -22,8 +22,8 @@ from edge_agent.config.settings import RepositorySettings, UpdateSettings
 from edge_agent.engines.loading import FACTORY
 from edge_agent.metrics import Metrics
 from edge_agent.update import Source
-from edge_agent.update.machine import Record
 from edge_agent.update.polled import PolledRepository
+from edge_agent.update.record import Record
 from edge_agent.workers.active import TAKERS, Running
 from edge_agent.workers.keeper import Keeper
 from edge_agent.workers.update import Device, Live, UpdateWorker

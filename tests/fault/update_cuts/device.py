@@ -23,9 +23,9 @@ from edge_agent.update.floor import Floor
 from edge_agent.update.install import install
 from edge_agent.update.jobs import FetchJob, InstallJob, Looked, LookJob, Probed, ProbeJob
 from edge_agent.update.look import look
-from edge_agent.update.machine import Record
 from edge_agent.update.orders import RollBack
 from edge_agent.update.polled import PolledRepository
+from edge_agent.update.record import Record
 from edge_agent.workers.keeper import Keeper
 from edge_agent.workers.update import UpdateWorker
 from tests.update.whole_updates import StillLive

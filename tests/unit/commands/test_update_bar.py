@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from edge_agent.commands.update_bar import WIDTH, Bar, _line, standing
 from edge_agent.messages import UpdateState
-from edge_agent.update.machine import Candidate, Held, Record
+from edge_agent.update.record import Candidate, Held, Record
 from tests.update.whole_updates import Fleet, Gateway
 
 

@@ -20,8 +20,9 @@ from edge_agent.commands.speakers import Speakers
 from edge_agent.commands.update_bar import Bar
 from edge_agent.config.settings import RepositorySettings, Settings
 from edge_agent.errors import RequestError, StorageError
-from edge_agent.update.machine import RUNS_ALREADY, Candidate, Ended, Held, Record
+from edge_agent.update.machine import RUNS_ALREADY
 from edge_agent.update.orders import Apply, Check, Orders
+from edge_agent.update.record import Candidate, Ended, Held, Record
 from edge_agent.workers.host import process_start
 from edge_agent.workers.keeper import read_record
 from edge_agent.workers.status_file import AgentStatus, status_paths, write_status

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from edge_agent.config.settings import TlsSettings
 from edge_agent.update import Verdict
 from edge_agent.update.jobs import RemoteBundle
-from edge_agent.update.machine import Ended, Held
+from edge_agent.update.record import Ended, Held
 from tests.update.hawkbit_device import STEP_S, Device, settle
 from tests.update.hawkbit_stub import hawkbit
 from tests.update.server import answering

@@ -25,7 +25,7 @@ from edge_agent.update.inbox import (
     Inbox,
 )
 from edge_agent.update.jobs import Bundle
-from edge_agent.update.machine import Ended, Held
+from edge_agent.update.record import Ended, Held
 from tests.deadline import eventually
 from tests.unit.update.clocks import At, Longest
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.update import Lead, Source, Verdict
 from edge_agent.update.jobs import Bundle
-from edge_agent.update.machine import Ended, Held
+from edge_agent.update.record import Ended, Held
 
 
 class OneFile:

@@ -18,16 +18,12 @@ from edge_agent.update.machine import (
     Begins,
     Broke,
     Cancelled,
-    Candidate,
-    Ended,
     Event,
     Failed,
     Fetched,
     Found,
-    Held,
     Installed,
     Passed,
-    Record,
     Reported,
     RollBack,
     Rotten,
@@ -39,6 +35,7 @@ from edge_agent.update.machine import (
     speaks,
     why_not,
 )
+from edge_agent.update.record import Candidate, Ended, Held, Record
 
 
 def held(counter: int) -> Held:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from edge_agent.config.settings import RepositorySettings
 from edge_agent.update import Verdict
 from edge_agent.update.jobs import Repository
-from edge_agent.update.machine import Ended, Held
 from edge_agent.update.pace import FIRST_S, HINT_GAP_S, JITTER
 from edge_agent.update.polled import RETRY_MIN_S, PolledRepository
+from edge_agent.update.record import Ended, Held
 from tests.unit.update.clocks import At, Longest
 
 _URL = "https://releases.example/edge"

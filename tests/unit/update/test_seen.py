@@ -16,7 +16,7 @@ from edge_agent.errors import LinkError, RepositoryRefusedError, StorageError
 from edge_agent.update.floor import MAX_ROLES, Floor
 from edge_agent.update.jobs import Bundle, LookJob
 from edge_agent.update.look import MAX_JOB_BYTES
-from edge_agent.update.record import MAX_FILE_BYTES
+from edge_agent.update.record_file import MAX_FILE_BYTES
 from edge_agent.update.seen import ISSUED_FIELD, checked_chain, checked_role, seen_in, told, vouching_for_timestamp
 from tests.update.simulator import Repository
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.config.settings import HawkbitSettings, RepositorySettings, UpdateSettings
-from edge_agent.update.machine import Held, Record
+from edge_agent.update.record import Held, Record
 from edge_agent.update.sources import SOURCES, Needs, attributes, open_sources
 from tests.unit.update.clocks import At, Longest
 

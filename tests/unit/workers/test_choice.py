@@ -11,20 +11,8 @@ import pytest
 from edge_agent.engines.loading import FACTORY, OpenRelease, open_release
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.metrics import Metrics
-from edge_agent.update.machine import (
-    MAX_TRIES,
-    Begins,
-    Candidate,
-    Event,
-    Fetched,
-    Found,
-    Held,
-    Installed,
-    Passed,
-    Record,
-    Soaked,
-    why_not,
-)
+from edge_agent.update.machine import MAX_TRIES, Begins, Event, Fetched, Found, Installed, Passed, Soaked, why_not
+from edge_agent.update.record import Candidate, Held, Record
 from edge_agent.workers.choice import begin, leave_crashing, open_beside, open_factory, open_speaking
 from edge_agent.workers.keeper import Keeper
 from tests.unit.workers.parts import StepClock

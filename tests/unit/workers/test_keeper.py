@@ -8,8 +8,9 @@ import pytest
 
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.update.floor import Floor, RoleFloor
-from edge_agent.update.machine import Candidate, Ended, Failed, Found, Held
-from edge_agent.update.record import COPIES
+from edge_agent.update.machine import Failed, Found
+from edge_agent.update.record import Candidate, Ended, Held
+from edge_agent.update.record_file import COPIES
 from edge_agent.workers.keeper import DAY_S, FOLDER, Keeper, outcome_of, read_record
 from tests.unit.workers.parts import StepClock
 

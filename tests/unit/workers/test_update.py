@@ -17,8 +17,9 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ChildFailedError, StorageError
 from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.jobs import ProbeJob
-from edge_agent.update.machine import MAX_CUTS, MAX_TRIES, Record, Told
+from edge_agent.update.machine import MAX_CUTS, MAX_TRIES, Told
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
+from edge_agent.update.record import Record
 from edge_agent.workers.keeper import read_record
 from edge_agent.workers.update import INSTALL, PROBE
 from tests.unit.workers.parts import StepClock

@@ -14,7 +14,7 @@ from edge_agent.errors import RequestError, StorageError
 from edge_agent.metrics import Metrics
 from edge_agent.pipeline import TEMPLATE_ONLY
 from edge_agent.update.orders import Check, Orders
-from edge_agent.update.record import COPIES
+from edge_agent.update.record_file import COPIES
 from edge_agent.workers.active import ReleaseSlot
 from edge_agent.workers.keeper import FOLDER, Keeper
 from edge_agent.workers.late import RETRY_S, LateUpdate
