@@ -115,7 +115,7 @@ class AgentProcess:
             raise AssertionError(f"the agent ended with {self.process.returncode}:\n{self.log()}")
         return self.notified
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = DEADLINE_S) -> int:
         """Send a signal and return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)

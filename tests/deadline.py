@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], within_s: float = 40.0) -> None:
     """Return as soon as `condition` holds; fail if it does not within `within_s`."""
     deadline_s = time.monotonic() + within_s
     while not condition():

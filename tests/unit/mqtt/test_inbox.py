@@ -28,11 +28,11 @@ def test_drains_in_order_and_no_more_than_asked() -> None:
 
 def test_a_waiting_reader_is_woken_by_the_first_arrival() -> None:
     inbox, got = Inbox(1_000), list[Arrival]()
-    reader = threading.Thread(target=lambda: got.extend(inbox.drain(100, 30.0)))
+    reader = threading.Thread(target=lambda: got.extend(inbox.drain(100, 120.0)))
     reader.start()
     inbox.arrivals.append(arrival(1))
     inbox.announce()
-    reader.join(10.0)
+    reader.join(40.0)
     assert not reader.is_alive()
     assert [item.mid for item in got] == [1]
 

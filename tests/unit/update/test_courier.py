@@ -49,7 +49,7 @@ def test_whoever_asks_does_not_wait_for_a_server_that_is_silent() -> None:
     asking = Courier(SystemClock())
 
     def keep_silent(connection: socket.socket) -> None:
-        silent.wait(10)
+        silent.wait(60)
 
     with answering(keep_silent) as url:
         asking.send(Request(url=url))

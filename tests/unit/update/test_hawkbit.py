@@ -29,7 +29,7 @@ def test_a_silent_server_holds_nobody_up(tmp_path: Path) -> None:
     silent = threading.Event()
 
     def keep_silent(connection: socket.socket) -> None:
-        silent.wait(10)
+        silent.wait(60)
 
     with answering(keep_silent) as url:
         device = Device(url, tmp_path)
@@ -41,7 +41,7 @@ def test_a_silent_server_holds_nobody_up(tmp_path: Path) -> None:
             assert not device.source.ended(_ended(ticket))
             assert device.source.lead() is None
         device.source.close()
-        assert time.monotonic() - began_s < 5.0  # the server is silent for longer
+        assert time.monotonic() - began_s < 40.0  # the server is silent for longer
         silent.set()
 
 

@@ -96,9 +96,9 @@ def test_a_thread_steps_until_stopped_then_finishes_once() -> None:
     worker = _Worker()
     loop, errors, stop = _loop(worker)
     loop.start()
-    assert worker.stepped.wait(5.0)
+    assert worker.stepped.wait(40.0)
     stop.set()
-    assert loop.join(5.0)
+    assert loop.join(40.0)
     assert worker.finished == 1
     assert errors.total() == 0
 
@@ -109,5 +109,5 @@ def test_a_finish_that_fails_still_ends_the_thread() -> None:
     stop.set()
     worker.failures = [ZeroDivisionError("defect")]
     loop.start()
-    assert loop.join(5.0)
+    assert loop.join(40.0)
     assert errors.get("tested") == 1
