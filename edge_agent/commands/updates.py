@@ -27,9 +27,9 @@ from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBa
 from edge_agent.update.record import Ended, Held, Record
 from edge_agent.update.sources import INBOX
 from edge_agent.update.trust import Trust
-from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record
+from edge_agent.workers.keeper import FOLDER, TRUST, Keeper, read_record, record_state
 from edge_agent.workers.status_file import read_status, status_paths
-from edge_agent.workers.update import UpdateWorker, record_state
+from edge_agent.workers.update import UpdateWorker
 from edge_agent.workers.updating import sources_for
 
 WATCH_S = 0.25

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from edge_agent.atomic import make_folder
 from edge_agent.clock import Clock
 from edge_agent.errors import RecordLostError, ReleaseError, plain
-from edge_agent.messages import UpdateOutcome
+from edge_agent.messages import UpdateOutcome, UpdateState
 from edge_agent.update.floor import Floor
-from edge_agent.update.machine import Event, after
+from edge_agent.update.jobs import Progress
+from edge_agent.update.machine import Event, after, speaks
 from edge_agent.update.record import MAX_REASON_CHARACTERS, Ended, Held, Record
 from edge_agent.update.record_file import RecordFile
 from edge_agent.update.store import Store
@@ -143,6 +144,28 @@ def outcome_of(ended: Ended) -> UpdateOutcome:
         outcome=ended.result,
         reason=ended.reason,
         at_s=ended.at_s,
+    )
+
+
+def record_state(record: Record, gateway: str, progress: Progress | None) -> UpdateState:
+    """How the update stands, by the record and what a child said last. The release inside the package has no name here."""
+    running, candidate = speaks(record), record.candidate
+    return UpdateState(
+        gateway=gateway,
+        state=record.stage,
+        release="" if running is None else running.release,
+        counter=None if running is None else running.counter,
+        manifest_sha256=None if running is None else running.manifest_sha256,
+        candidate="" if candidate is None else candidate.held.release,
+        candidate_counter=None if candidate is None else candidate.held.counter,
+        source="" if candidate is None else candidate.source,
+        done_bytes=0 if progress is None else progress.done_bytes,
+        total_bytes=0 if progress is None else progress.total_bytes,
+        reason=record.reason,
+        changed_s=record.changed_s or None,
+        looked=record.looked,
+        looked_s=record.looked_s or None,
+        outcomes=tuple(outcome_of(ended) for ended in record.ended),
     )
 
 

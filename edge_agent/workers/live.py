@@ -20,7 +20,7 @@ from edge_agent.workers.keeper import Keeper
 
 
 class LiveAgent:
-    """Implements `workers.update.Live`."""
+    """Implements `workers.trial.Live`."""
 
     def __init__(
         self,

@@ -10,11 +10,13 @@ never a short one, because what leaks or hangs does so later than at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from edge_agent.release.manifest import Limits
 from edge_agent.workers.active import Running
+from edge_agent.workers.outcomes import Teller
 
 TAKE_S = 300.0
 """How long the workers may take to open a release; a large writer from slow storage takes the longest."""
@@ -28,6 +30,19 @@ UNBROKEN_S = 600.0
 """The last run of a trial lasts as long at least, or the whole soak where that is less."""
 SPARE_RSS_BYTES = 64 << 20
 """What the rest of the agent may grow by meanwhile: more streams, a longer queue."""
+
+
+class Live(Teller, Protocol):
+    """The running agent, in which a release is tried; `edge_agent.workers.live.LiveAgent` is one."""
+
+    def speak(self) -> int:
+        """Let speak what the record says; the number of the wish. Raises StorageError."""
+
+    def running(self) -> Running:
+        """How the newest wish does."""
+
+    def stale(self) -> Sequence[str]:
+        """Names of the workers that make no progress."""
 
 
 class Watched(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """The update worker: from a source to running, one stage of the machine at a time.
 
     idle, fetching   a source has a lead -> look and fetch (`intake`)
-    verified         install, in a child process
-    staged, probing  probe, in a child process
+    verified         install, in a child process (`tries`)
+    staged, probing  probe, in a child process (`tries`)
     trial            the release speaks in the running agent and is watched (`trial`)
 
 What waits there, for room, a key, memory or the running agent, is tried again and again, and sources are looked at meanwhile: a
@@ -21,60 +21,40 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_agent.clock import Clock
 from edge_agent.config.settings import UpdateSettings
-from edge_agent.engines.instruction_set import instruction_set
-from edge_agent.errors import ChildFailedError, EdgeAgentError, ReleaseError, StorageError
-from edge_agent.messages import UpdateOutcome, UpdateState
+from edge_agent.errors import EdgeAgentError, StorageError
+from edge_agent.messages import UpdateState
 from edge_agent.metrics import Metrics
 from edge_agent.update import Lead, Source
 from edge_agent.update.child import Child, ChildLimits
-from edge_agent.update.jobs import CUDA_HOST_BYTES, Bundle, Installed, InstallJob, Probed, ProbeJob, Progress
+from edge_agent.update.jobs import Bundle
 from edge_agent.update.machine import (
     Again,
     Begins,
-    Broke,
     Cancelled,
     Event,
     Failed,
-    Passed,
-    Reported,
     RollBack,
     Soaked,
     Spared,
-    Told,
-    needed,
-    speaks,
 )
-from edge_agent.update.machine import Installed as IsInstalled
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders
 from edge_agent.update.orders import RollBack as GoBack
-from edge_agent.update.record import Ended, Record, Stage
-from edge_agent.workers.active import Running
+from edge_agent.update.record import Stage
+from edge_agent.workers.collector import Collector
 from edge_agent.workers.host import rss_bytes
 from edge_agent.workers.intake import Intake
-from edge_agent.workers.keeper import Keeper, outcome_of
-from edge_agent.workers.trial import Trial, Watched
+from edge_agent.workers.keeper import Keeper, record_state
+from edge_agent.workers.outcomes import Outcomes
+from edge_agent.workers.trial import Live, Trial, Watched
+from edge_agent.workers.tries import INSTALL, PROBE, TRYING, Device, Tries
 
-INSTALL = "edge_agent.update.install"
-PROBE = "edge_agent.probe"
-INSTALL_LIMITS = ChildLimits(timeout_s=7_200.0, silent_s=7_200.0, max_rss_bytes=1 << 30)
-PROBE_S = 1_800.0
-PROBE_SILENT_S = 120.0
-"""Longest that a probe says nothing while it loads; it says a line for each sentence."""
-TRYING: Mapping[Stage, str] = {"verified": "update install", "probing": "update probe"}
-"""The condition that says why a try is put off, by stage."""
-PROBE_SPARE_BYTES = 256 << 20
-"""What a probe takes besides the release: the interpreter and its libraries."""
-RETRY_S = 60.0
-"""Pause after this device could not make a try: the disk refused, a key was missing, memory was short."""
-TELL_RETRY_S = 5.0
-"""The same after it refused an outcome."""
 WATCH_S = 0.5
 ORDERS_S = 1.0
 MAX_ASKED = 16
@@ -82,25 +62,7 @@ BY_A_PERSON = "a person asked for it"
 APPLIED = "apply"
 """The source of a bundle that a person named."""
 
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-
 _log = logging.getLogger(__name__)
-
-
-class Live(Protocol):
-    """The running agent, in which a release is tried; `edge_agent.workers.live.LiveAgent` is one."""
-
-    def speak(self) -> int:
-        """Let speak what the record says; the number of the wish. Raises StorageError."""
-
-    def running(self) -> Running:
-        """How the newest wish does."""
-
-    def stale(self) -> Sequence[str]:
-        """Names of the workers that make no progress."""
-
-    def tell(self, outcomes: Sequence[UpdateOutcome]) -> None:
-        """Hand over what ended, to be delivered; durable when it returns. Raises StorageError."""
 
 
 class _Asked(Struct, frozen=True):
@@ -146,8 +108,6 @@ class UpdateWorker:
         self._sources = sources
         self._live = live
         self._gateway = gateway
-        self._device: Device = device
-        self._cuda_bytes = CUDA_HOST_BYTES if instruction_set(device) == "cuda" else 0
         self._metrics = metrics
         self._clock = clock
         self._orders = Orders(keeper.folder)
@@ -156,19 +116,23 @@ class UpdateWorker:
         self._task: _Task | None = None
         self._trial: Trial | None = None
         self._began_trial = began_trial
-        self._collected: frozenset[str] | None = None
-        """What was needed when the store was cleared last."""
-        self._collect_not_before_s = clock.monotonic_s()
+        self._collector = Collector(keeper, clock)
         self._to_speak = False
         """Whether the record changed who is to speak, and nobody was told yet."""
-        self._handed_on: list[UpdateOutcome] = []
-        """What stands in the outbox, and the record does not say so yet."""
-        self._tell_not_before_s = clock.monotonic_s()
-        self._not_before_s = clock.monotonic_s()
         self._orders_s = clock.monotonic_s() - ORDERS_S
         self._pause = threading.Event()
         self.gave_up = ""
         """Why only a new start of the agent can help, in words; any thread may read it."""
+        self._outcomes = Outcomes(keeper=keeper, sources=sources, teller=live, apply=self._apply, clock=clock)
+        self._tries = Tries(
+            keeper=keeper,
+            settings=settings,
+            device=device,
+            apply=self._apply,
+            start=self._start,
+            metrics=metrics,
+            clock=clock,
+        )
         self._intake = Intake(
             keeper=keeper,
             sources=sources,
@@ -199,15 +163,15 @@ class UpdateWorker:
     def step(self, timeout_s: float) -> bool:
         """Do what the stage asks for. Raises StorageError; the same is done again at the next step."""
         self._take_orders()
-        self._tell_if_due()
+        self._outcomes.step()
         if self._task is not None:
             if self._task.child.poll(timeout_s):
                 self._end_task()
             return True
         if self._to_speak and self._live is not None and self._keeper.record.stage != "trial":
             self._speak(self._live)
-        self._collect_if_due()
-        if self._clock.monotonic_s() >= self._not_before_s and self._STAGES[self._keeper.record.stage](self):
+        self._collector.step()
+        if not self._tries.are_put_off and self._STAGES[self._keeper.record.stage](self):
             return True
         if self._keeper.record.stage not in ("idle", "fetching") and self._take_in():
             return True
@@ -259,116 +223,14 @@ class UpdateWorker:
             _log.info("update: %s%s", after.stage, "" if after.candidate is None else f", {after.candidate.held.release}")
         return changed
 
-    def _collect_if_due(self) -> None:
-        """Clear the store when something else is needed than before, at every stage: a release may wait for the room.
-
-        What the disk does not let go is tried again later, and holds nothing up.
-        """
-        now_s, wanted = self._clock.monotonic_s(), needed(self._keeper.record)
-        if wanted == self._collected or now_s < self._collect_not_before_s:
-            return
-        self._collect_not_before_s = now_s + RETRY_S
-        try:
-            freed = self._keeper.store.collect(wanted)
-        except StorageError as error:
-            _log.warning("%s; releases that are not needed any more still take room", error)
-            return
-        self._collected, self._collect_not_before_s = wanted, now_s
-        if freed:
-            _log.info("%d bytes of releases that are not needed any more were freed", freed)
-
     def _take_in(self) -> bool:
         return self._intake.step()
 
     def _install(self) -> bool:
-        """One that was begun and did not end took the device, or the agent, down with it: the record counts it."""
-        self._apply(Begins(self._keeper.boot))
-        candidate = self._keeper.record.candidate
-        if candidate is None:
-            return True
-        job = InstallJob(
-            store_folder=str(self._keeper.folder),
-            manifest_sha256=candidate.held.manifest_sha256,
-            min_free_bytes=self._settings.min_free_bytes,
-        )
-        try:
-            self._start(INSTALL, job, INSTALL_LIMITS, self._installed)
-        except ChildFailedError as error:
-            self._spare(f"the installation could not be made: {error}")
-        return True
-
-    def _installed(self, child: Child) -> None:
-        self._metrics.conditions.clear(TRYING["verified"])
-        try:
-            problem = child.result(Installed).problem
-        except ChildFailedError as error:
-            # What ended it may be memory that is short now, or the disk: another try tells, as long as there is one.
-            if self._keeper.record.tries_left > 0:
-                self._put_off(f"the installation was ended: {error}")
-            else:
-                self._apply(Failed(f"it could not be installed: {error}"))
-            return
-        if problem is None:
-            self._apply(IsInstalled())
-        elif problem.kind == "storage":
-            self._apply(Broke(problem.detail))
-            self._put_off(f"the release could not be installed: {problem.detail}")
-        else:
-            self._apply(Failed(f"it could not be installed: {problem.detail}"))
+        return self._tries.install()
 
     def _probe(self) -> bool:
-        """A probe that was begun and did not end took the device, or the agent, down with it: the record counts it."""
-        self._apply(Begins(self._keeper.boot))
-        candidate = self._keeper.record.candidate
-        if candidate is None:
-            return True
-        try:
-            folder = self._keeper.folder_of(candidate.held)
-            limits = self._keeper.store.manifest(candidate.held.manifest_sha256).limits
-        except ReleaseError as error:
-            self._apply(Failed(str(error)))
-            return True
-        key_file, decrypt_folder = self._settings.key_file, self._settings.decrypt_folder
-        job = ProbeJob(folder=str(folder), device=self._device, key_file=key_file, decrypt_folder=decrypt_folder)
-        bounds = ChildLimits(
-            timeout_s=PROBE_S,
-            silent_s=PROBE_SILENT_S + 4 * limits.max_sentence_s,
-            max_rss_bytes=limits.max_rss_bytes + PROBE_SPARE_BYTES + self._cuda_bytes,
-            bounds_data=not self._cuda_bytes,
-        )
-        try:
-            self._start(PROBE, job, bounds, self._probed)
-        except ChildFailedError as error:
-            self._spare(f"the probe could not be made: {error}")
-        return True
-
-    def _spare(self, why: str) -> None:
-        """The try that was counted could not be made, which is not the release's fault: it waits."""
-        self._put_off(why)
-        self._apply(Spared())
-
-    def _put_off(self, why: str) -> None:
-        _log.warning("%s; it is tried again in %g s", why, RETRY_S)
-        self._metrics.conditions.set(TRYING[self._keeper.record.stage], why)
-        self._not_before_s = self._clock.monotonic_s() + RETRY_S
-
-    def _probed(self, child: Child) -> None:
-        self._metrics.conditions.clear(TRYING["probing"])
-        try:
-            problem = child.result(Probed).problem
-        except ChildFailedError as error:
-            # Memory that is short now may be anybody's fault: another try tells, as long as there is one.
-            if error.reason == "taken" and self._keeper.record.tries_left > 0:
-                self._put_off(f"the probe was ended: {error}")
-            else:
-                self._apply(Failed(f"its probe failed: {error}"))
-            return
-        if problem is None:
-            self._apply(Passed())
-        elif problem.kind == "storage":  # this device's key or disk is at fault
-            self._spare(f"the probe could not be made: {problem.detail}")
-        else:
-            self._apply(Failed(f"its probe found: {problem.reason}: {problem.detail}"))
+        return self._tries.probe()
 
     def _try(self) -> bool:
         """Let the candidate speak, and watch it."""
@@ -403,7 +265,7 @@ class UpdateWorker:
             number = self._speak(live)
         except StorageError:
             if tries:  # it was not made
-                self._not_before_s = self._clock.monotonic_s() + RETRY_S
+                self._tries.put_off()
                 self._apply(Spared())
             raise
         candidate = self._keeper.record.candidate
@@ -412,7 +274,7 @@ class UpdateWorker:
         self._trial = Trial(
             number=number,
             began_s=self._clock.monotonic_s(),
-            rss_before_bytes=before_bytes + self._cuda_bytes,
+            rss_before_bytes=before_bytes + self._tries.cuda_bytes,
             limits=self._keeper.store.manifest(candidate.held.manifest_sha256).limits,
             soak_s=self._settings.soak_s,
             soaked_s=self._keeper.record.soaked_s,
@@ -425,36 +287,6 @@ class UpdateWorker:
         number = live.speak()
         self._to_speak = False
         return number
-
-    def _tell_if_due(self) -> None:
-        """Tell what ended. Where the disk refuses, that waits, and nothing else does: a child and a trial are watched on."""
-        now_s = self._clock.monotonic_s()
-        if now_s < self._tell_not_before_s:
-            return
-        try:
-            self._tell()
-        except StorageError as error:
-            _log.warning("how an update ended could not be handed on: %s; trying again in %g s", error, TELL_RETRY_S)
-            self._tell_not_before_s = now_s + TELL_RETRY_S
-
-    def _tell(self) -> None:
-        """Hand on what ended, to the outbox and to its source, until both have it. Raises StorageError."""
-        ended = self._keeper.record.ended
-        untold = [outcome_of(each) for each in ended if not each.told]
-        if untold and self._live is not None:
-            if new := [each for each in untold if each not in self._handed_on]:
-                self._live.tell(new)
-                self._handed_on += new
-            self._apply(Told())
-            self._handed_on.clear()
-        for each in ended:
-            if each.source and not each.reported and self._reports(each):
-                self._apply(Reported(each.source, each.ticket))
-
-    def _reports(self, ended: Ended) -> bool:
-        """Whether its source knows how it ended, or is configured no more."""
-        source = next((source for source in self._sources if source.name == ended.source), None)
-        return source is None or source.ended(ended)
 
     def _see_withdrawals(self) -> None:
         candidate = self._keeper.record.candidate
@@ -561,25 +393,3 @@ class UpdateWorker:
 
 def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
-
-
-def record_state(record: Record, gateway: str, progress: Progress | None) -> UpdateState:
-    """How the update stands, by the record and what a child said last. The release inside the package has no name here."""
-    running, candidate = speaks(record), record.candidate
-    return UpdateState(
-        gateway=gateway,
-        state=record.stage,
-        release="" if running is None else running.release,
-        counter=None if running is None else running.counter,
-        manifest_sha256=None if running is None else running.manifest_sha256,
-        candidate="" if candidate is None else candidate.held.release,
-        candidate_counter=None if candidate is None else candidate.held.counter,
-        source="" if candidate is None else candidate.source,
-        done_bytes=0 if progress is None else progress.done_bytes,
-        total_bytes=0 if progress is None else progress.total_bytes,
-        reason=record.reason,
-        changed_s=record.changed_s or None,
-        looked=record.looked,
-        looked_s=record.looked_s or None,
-        outcomes=tuple(outcome_of(ended) for ended in record.ended),
-    )

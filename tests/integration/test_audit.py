@@ -30,6 +30,11 @@ def agent(tmp_path: Path, watcher: Watcher) -> Iterator[AgentProcess]:
         yield process
 
 
+def until_published(watcher: Watcher, topic: str, sha256: str) -> None:
+    """Wait for a message whose bytes have this digest."""
+    eventually(lambda: sha256 in [hashlib.sha256(each.payload).hexdigest() for each in watcher.on(topic)], f"{sha256} on {topic}")
+
+
 def closed_summary(watcher: Watcher, stream: str, cause: str) -> dict[str, Any]:
     """Make a spike, close its incident with a cause, and wait for the last sentence about it."""
     values = quiet_values(130, time.time() - 130)
@@ -59,8 +64,7 @@ def test_what_was_published_is_proved_while_the_agent_runs_and_after_it_was_kill
         (entry,) = [b for b in bodies if (b["incident"], b["revision"]) == (said["incident"], said["revision"])]
         assert entry["text"] == hashlib.sha256(said["text"].encode()).hexdigest()
         assert entry["release"] == said["release"]
-        published = watcher.on(f"incident/{said['incident']}")
-        assert entry["input"] in [hashlib.sha256(message.payload).hexdigest() for message in published]
+        until_published(watcher, f"incident/{said['incident']}", entry["input"])
 
     live = agent.command("audit", "verify", "--explain", "--config", str(agent.config))
     assert live.returncode == 0, live.stdout

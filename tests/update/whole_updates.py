@@ -26,7 +26,9 @@ from edge_agent.update.polled import PolledRepository
 from edge_agent.update.record import Record
 from edge_agent.workers.active import TAKERS, Running
 from edge_agent.workers.keeper import Keeper
-from edge_agent.workers.update import Device, Live, UpdateWorker
+from edge_agent.workers.trial import Live
+from edge_agent.workers.tries import Device
+from edge_agent.workers.update import UpdateWorker
 from tests.ota.repositories import Operator
 
 DEADLINE_S = 120.0

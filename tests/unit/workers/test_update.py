@@ -21,7 +21,7 @@ from edge_agent.update.machine import MAX_CUTS, MAX_TRIES, Told
 from edge_agent.update.orders import Apply, Cancel, Check, Order, Orders, RollBack
 from edge_agent.update.record import Record
 from edge_agent.workers.keeper import read_record
-from edge_agent.workers.update import INSTALL, PROBE
+from edge_agent.workers.tries import INSTALL, PROBE
 from tests.unit.workers.parts import StepClock
 from tests.update.whole_updates import Fleet, Gateway, soaking
 
@@ -208,7 +208,7 @@ def step(gateway: Gateway) -> None:
 def test_an_outcome_that_the_disk_refuses_holds_nothing_up_and_is_told_once_it_can_be(
     waiting: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_agent.workers.update.TELL_RETRY_S", 0.1)
+    monkeypatch.setattr("edge_agent.workers.outcomes.RETRY_S", 0.1)
     assert waiting.live is not None
     with monkeypatch.context() as patch:
         patch.setattr(waiting.live, "tell", refuses)
@@ -222,7 +222,7 @@ def test_an_outcome_that_the_disk_refuses_holds_nothing_up_and_is_told_once_it_c
 def test_an_outcome_in_the_outbox_is_not_put_there_again_while_the_record_cannot_say_so(
     waiting: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_agent.workers.update.TELL_RETRY_S", 0.0)
+    monkeypatch.setattr("edge_agent.workers.outcomes.RETRY_S", 0.0)
     waiting.until(ended)
     apply = waiting.keeper.apply
     monkeypatch.setattr(waiting.keeper, "apply", lambda event: refuses() if isinstance(event, Told) else apply(event))
@@ -300,7 +300,7 @@ def test_a_release_with_which_the_device_goes_down_is_given_up_later_than_one_th
 def test_a_trial_that_cannot_begin_keeps_its_tries_and_begins_when_it_can(
     waiting: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    monkeypatch.setattr("edge_agent.workers.tries.RETRY_S", 0.0)
     assert waiting.live is not None
     with monkeypatch.context() as patch:
         patch.setattr(waiting.live, "speak", refuses)
@@ -311,7 +311,7 @@ def test_a_trial_that_cannot_begin_keeps_its_tries_and_begins_when_it_can(
 
 
 def test_a_probe_that_cannot_be_started_costs_no_try(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    monkeypatch.setattr("edge_agent.workers.tries.RETRY_S", 0.0)
     gateway.until(lambda record: record.stage == "staged")
     with monkeypatch.context() as patch:
         patch.setattr(Child, "start", no_process)
@@ -329,7 +329,7 @@ def test_while_a_release_waits_sources_are_looked_at_and_it_goes_on_afterwards(
     gateway.until(lambda record: record.stage == "verified")
     with monkeypatch.context() as patch:
         patch.setattr(Child, "start", no_process)
-        patch.setattr("edge_agent.workers.update.RETRY_S", 3_600.0)
+        patch.setattr("edge_agent.workers.tries.RETRY_S", 3_600.0)
         gateway.worker.step(0.0)
     assert any("no process is left" in each for each in gateway.metrics.conditions.current())
     gateway.look()
@@ -370,7 +370,7 @@ def no_process(*_: object, **__: object) -> Child:
 def test_what_the_system_ends_is_made_again_until_no_try_is_left(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, made: str, number: signal.Signals, why: str
 ) -> None:
-    monkeypatch.setattr("edge_agent.workers.update.RETRY_S", 0.0)
+    monkeypatch.setattr("edge_agent.workers.tries.RETRY_S", 0.0)
     tries = 0
     start = Child.start
 
