@@ -15,6 +15,7 @@ from edge_agent.errors import ReleaseError, RepositoryRefusedError, StorageError
 from edge_agent.release.manifest import Stored
 from edge_agent.update import part as module
 from edge_agent.update.part import Part
+from tests.update.crash_states import MODELS, Model, Recorder, after_a_cut
 from tests.update.small_releases import CHUNK_BYTES, sha256, stored
 
 DATA = os.urandom(3 * CHUNK_BYTES + 5)
@@ -179,6 +180,21 @@ def test_a_manifest_whose_chunks_are_not_its_blob_puts_nothing_under_that_name(t
         with pytest.raises(ReleaseError, match="do not make it up"):
             part.finish()
     assert os.listdir(tmp_path / "parts") == os.listdir(tmp_path / "blobs") == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_killed_process_wrote_and_did_not_sync_is_a_blob_only_once_it_is_on_the_disk(tmp_path: Path, model: Model) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    part_in(folder)
+    recorder = Recorder(folder)
+    with recorder.recording():
+        fd = os.open(folder / "parts" / WANTED.sha256, os.O_WRONLY | os.O_CREAT)
+        os.write(fd, DATA)
+        os.close(fd)
+        finish(part_in(folder))
+    found = {state.disk.get(f"blobs/{WANTED.sha256}") for state in after_a_cut(recorder, model)}
+    assert found == {None, DATA}
 
 
 def syncs(folder: Path, monkeypatch: pytest.MonkeyPatch, seconds_a_chunk: float) -> int:

@@ -9,8 +9,8 @@ import pytest
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.update.floor import Floor, RoleFloor
 from edge_agent.update.machine import Failed, Found
-from edge_agent.update.record import Candidate, Ended, Held
-from edge_agent.update.record_file import COPIES
+from edge_agent.update.record import Candidate, Ended, Held, Record
+from edge_agent.update.record_file import COPIES, RecordFile
 from edge_agent.workers.keeper import DAY_S, FOLDER, Keeper, outcome_of, read_record
 from tests.unit.workers.parts import StepClock
 
@@ -25,6 +25,22 @@ def test_what_is_applied_is_on_the_disk(tmp_path: Path) -> None:
     assert read_record(tmp_path).stage == "fetching"
     keeper.close()
     assert Keeper.open(tmp_path, StepClock()).record.candidate == keeper.record.candidate
+
+
+def test_what_is_not_on_the_disk_is_not_acted_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = Keeper.open(tmp_path, StepClock())
+
+    def refuses(*_: object) -> Record:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordFile, "save", refuses)
+        with pytest.raises(StorageError):
+            keeper.apply(FOUND)
+        assert keeper.record == Record()
+    assert keeper.apply(FOUND)
+    assert keeper.record == read_record(tmp_path)
+    assert keeper.record.generation > 0
 
 
 def test_a_second_keeper_keeps_nothing(tmp_path: Path) -> None:
