@@ -86,7 +86,10 @@ def test_what_a_look_found_raises_the_floor_and_never_lowers_it(tmp_path: Path) 
     keeper = Keeper.open(tmp_path, StepClock())
     for version in (1, 2, 1):
         keeper.saw(Floor(roles={"root": RoleFloor(version=version)}), "nothing new")
+    keeper.knows(Floor(roles={"root": RoleFloor(version=1)}))
     assert read_record(tmp_path).floor.roles["root"].version == 2
+    keeper.knows(Floor(roles={"root": RoleFloor(version=3)}))
+    assert read_record(tmp_path).floor.roles["root"].version == 3
     assert read_record(tmp_path).looked == "nothing new"
 
 
