@@ -83,7 +83,8 @@ def test_jumps_of_decades_neither_end_a_trial_nor_cut_it_short(fleet: Fleet, tmp
         clock.stand_at(next(jumps))
         gateway.worker.step(0.0)
     assert gateway.record.ended[-1].result == "committed"
-    assert time.monotonic() - began_s >= 4.0
+    # It began a little before `began_s`; a jump that counted would end it at once.
+    assert time.monotonic() - began_s >= 3.0
     gateway.stop()
 
 

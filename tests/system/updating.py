@@ -10,7 +10,8 @@ from typing import Any
 from edge_agent.engines.loading import FACTORY
 from edge_agent.update.record import Record
 from edge_agent.workers.keeper import read_record
-from tests.agent import AgentProcess, Watcher, eventually, quiet_values
+from edge_agent.workers.status_file import read_status, status_paths
+from tests.agent import GATEWAY, AgentProcess, Watcher, eventually, quiet_values
 from tests.update.whole_updates import Fleet, Gateway, soaking
 
 READINGS = 130
@@ -51,6 +52,12 @@ class UpdatingAgent(AgentProcess):
 
     def __enter__(self) -> UpdatingAgent:
         return self
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready, and until the command line can know that it runs."""
+        super().start()
+        paths = status_paths(str(self.folder / "run"), str(self.state), GATEWAY)
+        eventually(lambda: self.notifications() and read_status(paths, str(self.state)), "the status file is written")
 
     def record(self) -> Record:
         """What stands on the disk, read beside the agent."""
