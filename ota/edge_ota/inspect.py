@@ -191,7 +191,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         if not release or release.get("here") is False:
             lines.append(f"  {name}: {'no release' if not release else 'its release is not here'}")
         else:
-            devices = ", ".join(f"{release.get('wrapped', {}).get(key_id, 0)} devices" for key_id in release["sealed"])
+            counts = [release.get("wrapped", {}).get(key_id, 0) for key_id in release["sealed"]]
+            devices = ", ".join("1 device" if count == 1 else f"{count} devices" for count in counts)
             sealed = f", sealed for {devices}" if devices else ""
             lines.append(f"  {name}: {release['id']}, counter {release['counter']}, {release['stored_bytes']} bytes{sealed}")
     return [*lines, *(f"  PROBLEM {problem}" for problem in found["problems"])]
