@@ -216,12 +216,10 @@ def _told(settings: Settings, order: Order, before: Record, after: Record) -> in
     """Say what came of it; the exit code."""
     new = _new(before, after)
     for ended in new:
-        print(
-            f"{ended.result}: {ended.held.release}, counter {ended.held.counter}" + (f": {ended.reason}" if ended.reason else "")
-        )
+        print(f"{ended.result}: {ended.held.named}" + (f": {ended.reason}" if ended.reason else ""))
     if after.stage == "trial" and after.candidate is not None:
         runs = f"for {settings.update.soak_s:g} s" if _agent_runs(settings) else "from the agent's next start on"
-        print(f"on trial: {after.candidate.held.release}, counter {after.candidate.held.counter}, {runs}")
+        print(f"on trial: {after.candidate.held.named}, {runs}")
         if isinstance(order, Apply) and _held(after) == _held(before):
             return _told_of_another(order, before, after)
         if isinstance(order, Check) and _held(after) == _held(before) and _looked(before, after):
@@ -239,7 +237,7 @@ def _told_of_another(order: Apply, before: Record, after: Record) -> int:
     """Say what became of a bundle while a release waits for its trial, or is on it; the exit code: 0 where it holds that one."""
     looked = _looked(before, after)
     held = _held(after)
-    if looked and held is not None and after.looked.endswith(f"{held.release}, counter {held.counter}"):
+    if looked and held is not None and after.looked.endswith(held.named):
         return 0
     if looked:
         print(f"{order.path} was not taken: {after.looked}")

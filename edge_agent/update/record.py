@@ -25,6 +25,11 @@ class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     counter: int
     manifest_sha256: str
 
+    @property
+    def named(self) -> str:
+        """As people read it. What a look found ends with it where nothing stands in the way of the release."""
+        return f"{self.release}, counter {self.counter}"
+
 
 class Candidate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A release on its way in."""

@@ -179,7 +179,7 @@ class Intake:
         why = not_here or ("" if _is(record.candidate, held) else why_not(record, held))
         unreadable = "" if why else self._unreadable(manifest, looked.keys)
         said = f": {why or unreadable}" if why or unreadable else ""
-        found = f"{lead.source}: {held.release}, counter {held.counter}{said}"
+        found = f"{lead.source}: {held.named}{said}"
         if not said:
             self._take(lead, held, data, looked)
         # A look counts when what came of it stands in the record: whoever watches takes an idle record for its end.
