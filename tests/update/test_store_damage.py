@@ -36,6 +36,8 @@ FILES = {
     "trusted.a": "trust/trusted.a",
     "trusted.b": "trust/trusted.b",
     "a manifest": f"manifests/{THIRD.sha256}.json",
+    "the active manifest": f"manifests/{SECOND.sha256}.json",
+    "the release's manifest": f"releases/{SECOND.sha256}/manifest.json",
     "a blob": f"blobs/{model(SECOND)}",
     "a part": f"parts/{model(THIRD)}",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.clock import SystemClock
 from edge_agent.update.floor import ROOT, Floor, RoleFloor
@@ -58,6 +59,13 @@ def test_a_folder_that_cannot_be_made_is_the_disk(tmp_path: Path) -> None:
     (tmp_path / "root.json").write_bytes(b"only read")
     (tmp_path / "trust").write_bytes(b"in the way")
     assert told(job(tmp_path)) == ("storage", "disk")
+
+
+@pytest.mark.parametrize(("now_s", "build_time_s"), [(0.0, NOW_S), (NOW_S, 0.0)])
+def test_where_nothing_is_trusted_yet_it_is_no_earlier_than_the_agent_was_built(
+    tmp_path: Path, now_s: float, build_time_s: float
+) -> None:
+    assert told(replace(job(tmp_path), now_s=now_s, build_time_s=build_time_s)) == ("trust-lost", "root")
 
 
 def test_as_a_process_it_reads_one_job_and_says_one_line(tmp_path: Path) -> None:
