@@ -22,8 +22,8 @@ from typing import BinaryIO
 from edge_agent.device_key import open_keys
 from edge_agent.errors import ReleaseError, StorageError
 from edge_agent.regular_file import open_regular
-from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, check_parts, parse_manifest
+from edge_agent.release.group_keys import GroupKey
+from edge_agent.release.manifest import KEYS_NAME, MANIFEST_NAME, MAX_KEYS_BYTES, MAX_MANIFEST_BYTES, check_parts, parse_manifest
 from edge_agent.release.sealing import open_sealed, seal_of
 
 _PART_BYTES = 1 << 20

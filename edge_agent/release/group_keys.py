@@ -23,11 +23,9 @@ from msgspec import Meta, Struct
 
 from edge_agent.errors import InputError, ReleaseError, plain
 from edge_agent.release.hpke import open_with, seal_to
+from edge_agent.release.manifest import MAX_KEYS_BYTES
 
 KEYS_FORMAT = "edge-agent-keys/1"
-KEYS_NAME = "keys.json"
-MAX_KEYS_BYTES = 1 << 20
-"""A group's wrapped keys: some 7 000, each for one device. Every device fetches them all."""
 KEY_BYTES = 32
 
 KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]

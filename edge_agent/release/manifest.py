@@ -15,11 +15,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge_agent.errors import ReleaseError, plain
-from edge_agent.release.group_keys import KEYS_NAME
 
 FORMAT = "edge-agent-release/1"
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
+KEYS_NAME = "keys.json"
+"""Stands beside the manifest where components are sealed. What is in it is `group_keys`' business."""
+MAX_KEYS_BYTES = 1 << 20
+"""A group's wrapped keys: some 7 000, each for one device. Every device fetches them all."""
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 RelativePath = Annotated[str, Meta(pattern=r"^(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\Z", max_length=200)]

@@ -22,8 +22,7 @@ from msgspec.structs import replace
 from edge_agent.atomic import make_folder
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import ReleaseError, RepositoryRefusedError
-from edge_agent.release.group_keys import MAX_KEYS_BYTES
-from edge_agent.release.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, stored_form
+from edge_agent.release.manifest import MAX_KEYS_BYTES, MAX_MANIFEST_BYTES, Manifest, parse_manifest, stored_form
 from edge_agent.release.sealing import seals
 from edge_agent.update.exchange import Meter
 from edge_agent.update.jobs import Looked, LookJob, Problem

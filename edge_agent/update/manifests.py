@@ -16,8 +16,7 @@ from pathlib import Path
 
 from edge_agent.atomic import write_atomic
 from edge_agent.errors import ReleaseError, StorageError
-from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, parse_manifest
+from edge_agent.release.manifest import KEYS_NAME, MANIFEST_NAME, MAX_KEYS_BYTES, MAX_MANIFEST_BYTES, parse_manifest
 from edge_agent.update.state_files import clear_way, names_in, read_regular, remove
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

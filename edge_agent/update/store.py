@@ -25,9 +25,10 @@ from pathlib import Path
 
 from edge_agent.atomic import fsync_folder, make_folder
 from edge_agent.errors import ReleaseError, StorageError
-from edge_agent.release.group_keys import KEYS_NAME, MAX_KEYS_BYTES
 from edge_agent.release.manifest import (
+    KEYS_NAME,
     MANIFEST_NAME,
+    MAX_KEYS_BYTES,
     Component,
     Manifest,
     Stored,

@@ -26,10 +26,11 @@ from edge_agent.engines.writer import COMPUTE_TYPE
 from edge_agent.errors import EdgeAgentError, ReleaseError
 from edge_agent.prompt import PROMPT_VERSION
 from edge_agent.release.certificate import CERTIFICATE_NAME, STILL, Key, differs, parse_certificate, speaker_of
-from edge_agent.release.group_keys import KEYS_NAME, GroupKey
+from edge_agent.release.group_keys import GroupKey
 from edge_agent.release.manifest import (
     CHUNK_BYTES,
     FORMAT,
+    KEYS_NAME,
     MANIFEST_NAME,
     MAX_CHUNK_BYTES,
     REQUIRED,

@@ -27,7 +27,8 @@ from securesystemslib.signer import Signer
 
 from edge_agent.errors import InputError, ReleaseError
 from edge_agent.private_file import make_private
-from edge_agent.release.group_keys import KEY_BYTES, KEYS_NAME, GroupKey, Keys, device_key_id, encode_keys, parse_device
+from edge_agent.release.group_keys import KEY_BYTES, GroupKey, Keys, device_key_id, encode_keys, parse_device
+from edge_agent.release.manifest import KEYS_NAME
 from edge_ota.files import Folder, put
 from edge_ota.pending import finish
 from edge_ota.repository import entry_of, keys_of, load_folder, release_of, stored_name

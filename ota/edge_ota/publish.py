@@ -17,8 +17,8 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from edge_agent.release.group_keys import KEYS_NAME, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_LEAP, Manifest, encode_manifest, parse_manifest, stored_form
+from edge_agent.release.group_keys import GroupKey
+from edge_agent.release.manifest import KEYS_NAME, MANIFEST_NAME, MAX_LEAP, Manifest, encode_manifest, parse_manifest, stored_form
 from edge_agent.release.sealing import seal_of
 from edge_ota.contents import refuse_contents
 from edge_ota.files import Files, Folder, is_whole, put

@@ -27,8 +27,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.api.serialization import DeserializationError
 
 from edge_agent.errors import ReleaseError
-from edge_agent.release.group_keys import KEYS_NAME
-from edge_agent.release.manifest import Manifest, parse_manifest
+from edge_agent.release.manifest import KEYS_NAME, Manifest, parse_manifest
 from edge_ota.files import Files, Folder, is_whole
 from edge_ota.signing import OperatorError, identity
 

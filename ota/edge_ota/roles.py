@@ -28,8 +28,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from edge_agent.release.group_keys import KEYS_NAME
-from edge_agent.release.manifest import Manifest, encode_manifest, stored_form
+from edge_agent.release.manifest import KEYS_NAME, Manifest, encode_manifest, stored_form
 from edge_ota.repository import GROUP_PREFIX, MAX_GROUPS, RELEASE_NAME, State, delegated, target
 from edge_ota.signing import OperatorError, identity
 

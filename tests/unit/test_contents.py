@@ -16,8 +16,8 @@ import pytest
 from edge_agent.contents import Contents
 from edge_agent.engines.loading import FACTORY
 from edge_agent.errors import ReleaseError
-from edge_agent.release.group_keys import KEYS_NAME, GroupKey
-from edge_agent.release.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Component, encode_manifest, parse_manifest
+from edge_agent.release.group_keys import GroupKey
+from edge_agent.release.manifest import KEYS_NAME, MANIFEST_NAME, MAX_MANIFEST_BYTES, Component, encode_manifest, parse_manifest
 from tests.sealed_releases import device_key, factory, seal_factory
 
 OTHER = GroupKey(b"o" * 32)

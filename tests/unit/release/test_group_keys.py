@@ -16,7 +16,6 @@ from edge_agent.errors import InputError, ReleaseError
 from edge_agent.release.group_keys import (
     KEY_BYTES,
     KEYS_FORMAT,
-    MAX_KEYS_BYTES,
     GroupKey,
     Keys,
     device_key_id,
@@ -27,6 +26,7 @@ from edge_agent.release.group_keys import (
     parse_keys,
     unwrap,
 )
+from edge_agent.release.manifest import MAX_KEYS_BYTES
 
 SECRET = bytes(range(32))
 KEY = GroupKey(SECRET)

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from edge_agent.release.group_keys import (
-    MAX_KEYS_BYTES,
     GroupKey,
     Keys,
     device_key_id,
@@ -26,7 +25,7 @@ from edge_agent.release.group_keys import (
     unwrap,
 )
 from edge_agent.release.hpke import seal_to
-from edge_agent.release.manifest import Component
+from edge_agent.release.manifest import MAX_KEYS_BYTES, Component
 from edge_agent.release.sealing import open_sealed, seal
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/formats/sealing.md").read_text("utf-8")
