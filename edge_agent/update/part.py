@@ -9,8 +9,8 @@ Rules:
   off then, and fetched again.
 * Space is not set aside beforehand: where a file system cannot do that, the C library writes a byte to every block instead,
   which wears flash twice. All bytes are written, none is skipped over, so that what stands there really has its space.
-* The digest of the whole is taken while the chunks pass by. It decides whether the file becomes a blob: a manifest whose
-  chunks do not make up its blob puts nothing under that name.
+* The digest of the whole is taken while the chunks pass by, by a thread beside the one that verifies and writes. It decides
+  whether the file becomes a blob: a manifest whose chunks do not make up its blob puts nothing under that name.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 from edge_agent.atomic import fsync_folder
 from edge_agent.errors import ReleaseError, RepositoryRefusedError, StorageError
 from edge_agent.release.manifest import Stored
 from edge_agent.update.state_files import clear_way, open_regular, remove
 
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+
 SYNC_BYTES = 16 << 20
 SYNC_S = 1.0
 FILE_MODE = 0o640
 _READ_BYTES = 1 << 20
+_BESIDE_BYTES = 128 << 10
+"""Chunks from this size on take longer to hash than a thread takes to start."""
 
 
 class Part:
@@ -75,23 +81,17 @@ class Part:
         self._synced_bytes, self._synced_s = self.size_bytes, self._monotonic_s()
         return self._chunks
 
-    def append(self, chunk: bytes | bytearray | memoryview) -> None:
+    def append(self, chunk: _Bytes) -> None:
         """Write the next chunk. Raises RepositoryRefusedError where it is not that chunk, which changes nothing; StorageError."""
         fd = self._open()
-        if not self._is_next(chunk):
-            raise RepositoryRefusedError(
-                "mismatch", f"blob {self._stored.sha256}: not the chunk {self._chunks} that its manifest names"
-            )
-        try:
-            at, rest = self.size_bytes, memoryview(chunk)
-            while rest:
-                written = os.pwrite(fd, rest, at)
-                at, rest = at + written, rest[written:]
-        except OSError as error:
-            self._give_up(self.size_bytes)
-            raise self._refused(error) from error
-        self._whole.update(chunk)
-        self._chunks += 1
+        whole = self._whole.copy()
+        with _adding(chunk, whole.update):
+            if not self._is_next(chunk):
+                raise RepositoryRefusedError(
+                    "mismatch", f"blob {self._stored.sha256}: not the chunk {self._chunks} that its manifest names"
+                )
+            self._write(fd, chunk)
+        self._whole, self._chunks = whole, self._chunks + 1
         due = self.size_bytes - self._synced_bytes >= SYNC_BYTES or self._monotonic_s() - self._synced_s >= SYNC_S
         if due:
             self._sync(fd)
@@ -169,7 +169,17 @@ class Part:
                 return
             self._whole, self._chunks = whole, self._chunks + 1
 
-    def _is_next(self, chunk: bytes | bytearray | memoryview) -> bool:
+    def _write(self, fd: int, chunk: _Bytes) -> None:
+        try:
+            at, rest = self.size_bytes, memoryview(chunk)
+            while rest:
+                written = os.pwrite(fd, rest, at)
+                at, rest = at + written, rest[written:]
+        except OSError as error:
+            self._give_up(self.size_bytes)
+            raise self._refused(error) from error
+
+    def _is_next(self, chunk: _Bytes) -> bool:
         stored = self._stored
         if self._chunks == len(stored.chunks) or len(chunk) != self._length(self._chunks):
             return False
@@ -203,3 +213,26 @@ class Part:
     def _refused(self, error: Exception) -> StorageError:
         why = error.strerror if isinstance(error, OSError) else error
         return StorageError(f"{self._path}: {why}; what stands of it is kept. Check the disk: free space, mount state, health")
+
+
+@contextlib.contextmanager
+def _adding(chunk: _Bytes, add: Callable[[_Bytes], None]) -> Iterator[None]:
+    """`add` the chunk while the block runs, on another core where there is one; at its end that is done."""
+    beside = _begun(chunk, add) if len(chunk) >= _BESIDE_BYTES else None
+    if beside is None:
+        add(chunk)
+    try:
+        yield
+    finally:
+        if beside is not None:
+            beside.join()
+
+
+def _begun(chunk: _Bytes, add: Callable[[_Bytes], None]) -> threading.Thread | None:
+    """A thread that adds the chunk; None where there may be no more threads."""
+    thread = threading.Thread(target=add, args=(chunk,))
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,26 @@ def test_chunks_larger_than_one_read_are_hashed_whole(tmp_path: Path, monkeypatc
         assert part.resume() == 4
         part.finish()
     assert sha256(blob(tmp_path)) == WANTED.sha256
+
+
+LARGE = os.urandom(300_000)
+
+
+@pytest.mark.parametrize("threads", ["allowed", "not allowed"])
+def test_large_chunks_are_hashed_whole_whether_or_not_there_may_be_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if threads == "not allowed":
+        monkeypatch.setattr(threading.Thread, "start", refused)
+    wanted = stored(LARGE, chunk_bytes=150_000)
+    with part_in(tmp_path, wanted) as part:
+        part.resume()
+        for chunk in (LARGE[:150_000], LARGE[150_000:]):
+            with pytest.raises(RepositoryRefusedError, match="mismatch"):
+                part.append(bytes(150_000))
+            part.append(chunk)
+        part.finish()
+    assert (tmp_path / "blobs" / wanted.sha256).read_bytes() == LARGE
