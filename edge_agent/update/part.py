@@ -21,6 +21,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TypeAlias
 
@@ -36,7 +37,7 @@ SYNC_S = 1.0
 FILE_MODE = 0o640
 _READ_BYTES = 1 << 20
 _BESIDE_BYTES = 128 << 10
-"""Chunks from this size on take longer to hash than a thread takes to start."""
+"""Chunks from this size on take longer to hash than to be handed to a thread."""
 
 
 class Part:
@@ -50,6 +51,7 @@ class Part:
         self._monotonic_s = monotonic_s
         self._fd: int | None = None
         self._whole = hashlib.sha256()
+        self._adder: _Adder | None = None
         self._chunks = 0
         self._synced_bytes = 0
         self._synced_s = 0.0
@@ -85,7 +87,7 @@ class Part:
         """Write the next chunk. Raises RepositoryRefusedError where it is not that chunk, which changes nothing; StorageError."""
         fd = self._open()
         whole = self._whole.copy()
-        with _adding(chunk, whole.update):
+        with self._adding(whole, chunk):
             if not self._is_next(chunk):
                 raise RepositoryRefusedError(
                     "mismatch", f"blob {self._stored.sha256}: not the chunk {self._chunks} that its manifest names"
@@ -119,6 +121,9 @@ class Part:
 
     def close(self) -> None:
         """Keep what stands, synced where the disk takes it, and let go of the file. Raises nothing."""
+        if self._adder is not None:
+            self._adder.end()
+            self._adder = None
         if self._fd is not None and self._synced_bytes != self.size_bytes:
             with contextlib.suppress(StorageError):
                 self._sync(self._fd)
@@ -169,6 +174,19 @@ class Part:
                 return
             self._whole, self._chunks = whole, self._chunks + 1
 
+    @contextlib.contextmanager
+    def _adding(self, whole: hashlib._Hash, chunk: _Bytes) -> Iterator[None]:
+        """Add the chunk to a digest while the block runs, on another core where there is one; at its end that is done."""
+        if len(chunk) >= _BESIDE_BYTES and self._adder is None:
+            with contextlib.suppress(RuntimeError):  # there may be no more threads
+                self._adder = _Adder()
+        if len(chunk) < _BESIDE_BYTES or self._adder is None:
+            whole.update(chunk)
+            yield
+        else:
+            with self._adder.adding(lambda: whole.update(chunk)):
+                yield
+
     def _write(self, fd: int, chunk: _Bytes) -> None:
         try:
             at, rest = self.size_bytes, memoryview(chunk)
@@ -215,24 +233,31 @@ class Part:
         return StorageError(f"{self._path}: {why}; what stands of it is kept. Check the disk: free space, mount state, health")
 
 
-@contextlib.contextmanager
-def _adding(chunk: _Bytes, add: Callable[[_Bytes], None]) -> Iterator[None]:
-    """`add` the chunk while the block runs, on another core where there is one; at its end that is done."""
-    beside = _begun(chunk, add) if len(chunk) >= _BESIDE_BYTES else None
-    if beside is None:
-        add(chunk)
-    try:
-        yield
-    finally:
-        if beside is not None:
-            beside.join()
+class _Adder:
+    """A thread that adds chunks to digests, one after the other."""
 
+    def __init__(self) -> None:
+        """Raises RuntimeError where there may be no more threads."""
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._added: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
 
-def _begun(chunk: _Bytes, add: Callable[[_Bytes], None]) -> threading.Thread | None:
-    """A thread that adds the chunk; None where there may be no more threads."""
-    thread = threading.Thread(target=add, args=(chunk,))
-    try:
-        thread.start()
-    except RuntimeError:
-        return None
-    return thread
+    @contextlib.contextmanager
+    def adding(self, add: Callable[[], None]) -> Iterator[None]:
+        """Have `add` called while the block runs; at its end that is done."""
+        self._asked.put(add)
+        try:
+            yield
+        finally:
+            self._added.get()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._asked.put(None)
+
+    def _run(self) -> None:
+        while add := self._asked.get():
+            try:
+                add()
+            finally:
+                self._added.put(None)
