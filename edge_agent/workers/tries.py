@@ -23,7 +23,7 @@ from edge_agent.update.child import Child, ChildLimits
 from edge_agent.update.jobs import CUDA_HOST_BYTES, Installed, InstallJob, Probed, ProbeJob
 from edge_agent.update.machine import Begins, Broke, Event, Failed, Passed, Spared
 from edge_agent.update.machine import Installed as IsInstalled
-from edge_agent.update.record import Stage
+from edge_agent.update.record import Held, Stage
 from edge_agent.workers.keeper import Keeper
 
 INSTALL = "edge_agent.update.install"
@@ -38,6 +38,8 @@ TRYING: Mapping[Stage, str] = {"verified": "update install", "probing": "update 
 """The condition that says why a try is put off, by stage."""
 RETRY_S = 60.0
 """Pause after this device could not make a try: the disk refused, a key was missing, memory was short."""
+MAX_RETRY_S = 900.0
+"""It doubles each time in a row up to this: what is made again for nothing wears the flash."""
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Start: TypeAlias = Callable[[str, Struct, ChildLimits, Callable[[Child], None]], None]
@@ -71,15 +73,30 @@ class Tries:
         self._metrics = metrics
         self._clock = clock
         self._not_before_s = clock.monotonic_s()
+        self._pause_s = RETRY_S
+        self._waits: tuple[Stage, Held | None] | None = None
+        """What was put off last; another release does not wait for it."""
 
     @property
     def are_put_off(self) -> bool:
         """Whether none is to be made now."""
-        return self._clock.monotonic_s() < self._not_before_s
+        return self._waiting() == self._waits and self._clock.monotonic_s() < self._not_before_s
 
-    def put_off(self) -> None:
-        """Make none for a while."""
-        self._not_before_s = self._clock.monotonic_s() + RETRY_S
+    def put_off(self) -> float:
+        """Make none for a while; how long, in seconds."""
+        waits = self._waiting()
+        self._pause_s = min(2 * self._pause_s, MAX_RETRY_S) if waits == self._waits else RETRY_S
+        self._waits = waits
+        self._not_before_s = self._clock.monotonic_s() + self._pause_s
+        return self._pause_s
+
+    def hurry(self) -> None:
+        """What stood in the way may be gone: the next one is made now."""
+        self._waits = None
+
+    def _waiting(self) -> tuple[Stage, Held | None]:
+        candidate = self._keeper.record.candidate
+        return self._keeper.record.stage, None if candidate is None else candidate.held
 
     def install(self) -> bool:
         """One that was begun and did not end took the device, or the agent, down with it: the record counts it."""
@@ -149,9 +166,8 @@ class Tries:
         self._apply(Spared())
 
     def _put_off(self, why: str) -> None:
-        _log.warning("%s; it is tried again in %g s", why, RETRY_S)
         self._metrics.conditions.set(TRYING[self._keeper.record.stage], why)
-        self.put_off()
+        _log.warning("%s; it is tried again in %g s", why, self.put_off())
 
     def _probed(self, child: Child) -> None:
         self._metrics.conditions.clear(TRYING["probing"])

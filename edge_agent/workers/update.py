@@ -343,6 +343,7 @@ class UpdateWorker:
             case Check(again=again):
                 if again:
                     self._apply(Again())
+                self._tries.hurry()
                 for source in self._sources:
                     source.hint()
                 return "the sources are looked at" if self._sources else "no source of releases is configured"

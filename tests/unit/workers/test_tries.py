@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_agent.config.settings import UpdateSettings
 from edge_agent.errors import ChildFailedError
@@ -17,7 +18,7 @@ from edge_agent.update.jobs import Installed, InstallJob, Problem
 from edge_agent.update.machine import MAX_TRIES, Fetched, Found
 from edge_agent.update.record import Candidate, Held
 from edge_agent.workers.keeper import Keeper
-from edge_agent.workers.tries import INSTALL, RETRY_S, Tries
+from edge_agent.workers.tries import INSTALL, MAX_RETRY_S, RETRY_S, Tries
 from tests.unit.workers.parts import StepClock
 
 HELD = Held(release="pump-7", counter=7, manifest_sha256="7" * 64)
@@ -96,6 +97,25 @@ def test_a_disk_that_refuses_is_this_devices_fault(bench: Bench) -> None:
         assert (bench.keeper.record.stage, bench.keeper.record.candidate.attempts) == ("verified", attempt + 1)
         assert bench.tries.are_put_off
     assert bench.keeper.record.reason == "the disk is full"
+
+
+def test_what_is_put_off_again_and_again_waits_longer_until_somebody_asks(bench: Bench) -> None:
+    pauses_s = []
+    for _ in range(7):
+        bench.tries.install()
+        bench.ends(Installed(problem=Problem(kind="storage", reason="storage", detail="the disk is full")))
+        began_s = bench.clock.s
+        while bench.tries.are_put_off:
+            bench.clock.s += RETRY_S
+        pauses_s.append(bench.clock.s - began_s)
+    assert pauses_s == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S, 8 * RETRY_S, MAX_RETRY_S, MAX_RETRY_S, MAX_RETRY_S]
+    bench.tries.put_off()
+    bench.tries.hurry()
+    assert not bench.tries.are_put_off
+    assert bench.tries.put_off() == RETRY_S
+    assert bench.tries.are_put_off
+    bench.keeper.apply(Found(Candidate(held=replace(HELD, counter=8, manifest_sha256="8" * 64), source="server")))
+    assert not bench.tries.are_put_off
 
 
 def test_a_release_that_cannot_be_installed_is_refused(bench: Bench) -> None:

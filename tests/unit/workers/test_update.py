@@ -336,6 +336,8 @@ def test_while_a_release_waits_sources_are_looked_at_and_it_goes_on_afterwards(
     record = gateway.until(lambda record: record.looked_count == 2)
     gateway.until(lambda record: not gateway.worker.busy)
     assert (gateway.record.stage, record.candidate) == ("verified", gateway.record.candidate)
+    gateway.worker.ask(Check())
+    gateway.until(lambda record: record.stage == "staged")
     gateway.stop()
     assert gateway.record.tries_left == MAX_TRIES
 
