@@ -32,8 +32,8 @@ _BLOBS = "targets/blobs/"
 class Readable(Protocol):
     """Bytes at an offset."""
 
-    def read(self, offset: int, length: int, timeout_s: float) -> bytes:
-        """`length` bytes at most, one at least. Raises LinkError, RepositoryRefusedError."""
+    def read(self, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
+        """`length` bytes at most, one at least; up to `until` may be asked for. Raises LinkError, RepositoryRefusedError."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -67,12 +67,12 @@ class BundlePlace:
         span = self._spans.get(_name_in_bundle(name))
         return None if span is None else self._parts(span, Deadline(self._clock, timeout_s))
 
-    def piece(self, name: str, offset: int, length: int, timeout_s: float) -> bytes:
+    def piece(self, name: str, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         """See `places.Opened`."""
         span = self._spans.get(_name_in_bundle(name))
         if span is None or offset + length > span.size_bytes:
             raise LinkError(f"{self._name}: does not hold {name}, or not all of it")
-        return self._read(span.offset + offset, length, timeout_s)
+        return self._read(span.offset + offset, length, timeout_s, span.offset + min(until, span.size_bytes))
 
     def close(self) -> None:
         """See `places.Opened`."""
@@ -114,9 +114,9 @@ class BundlePlace:
             data += self._read(offset + len(data), length - len(data), left_s)
         return bytes(data)
 
-    def _read(self, offset: int, length: int, timeout_s: float) -> bytes:
+    def _read(self, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         try:
-            return self._source.read(offset, length, timeout_s)
+            return self._source.read(offset, length, timeout_s, until)
         except RepositoryRefusedError as error:  # what the headers said is of no use any more
             raise LinkError(error.detail) from error
 
@@ -128,9 +128,9 @@ class _Remote:
         self._web = Web(clock, meter, place.tls, place.authorization_file, place.authorization_scheme)
         self._ranged = Ranged(self._web, place.url)
 
-    def read(self, offset: int, length: int, timeout_s: float) -> bytes:
+    def read(self, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         """See `Readable`."""
-        return self._ranged.read(offset, length, timeout_s)
+        return self._ranged.read(offset, length, timeout_s, until)
 
     def close(self) -> None:
         """See `Readable`."""

@@ -195,19 +195,20 @@ class _Fetching:
         came = self._meter.received_bytes
         if came + length > self._job.max_bytes:
             raise _SpentError(f"{blob.path}: {length} more would be fetched; {self._job.max_bytes} may be now, and {came} were")
+        until = min(blob.stored.size_bytes, blob.part.size_bytes + self._job.max_bytes - came)
         chunk: bytes | bytearray = b""
         while len(chunk) < length:
-            chunk = self._piece(blob, chunk, min(PIECE_BYTES, length - len(chunk)))
+            chunk = self._piece(blob, chunk, min(PIECE_BYTES, length - len(chunk)), until)
         with self._stop.held_off():
             blob.part.append(chunk)
 
-    def _piece(self, blob: _Blob, chunk: bytes | bytearray, wanted: int) -> bytes | bytearray:
-        """The chunk as far as it is there, with `wanted` bytes more. Raises LinkError."""
+    def _piece(self, blob: _Blob, chunk: bytes | bytearray, wanted: int, until: int) -> bytes | bytearray:
+        """The chunk as far as it is there, with `wanted` bytes more; up to `until` may be asked for. Raises LinkError."""
         deadline = Deadline(self._clock, self._job.timeout_s)
         offset, end, tries = blob.part.size_bytes, len(chunk) + wanted, 0
         while len(chunk) < end:
             try:
-                more = blob.place.piece(blob.name, offset + len(chunk), end - len(chunk), deadline.left_s())
+                more = blob.place.piece(blob.name, offset + len(chunk), end - len(chunk), deadline.left_s(), until)
             except TimeoutError as error:
                 raise LinkError(f"{blob.path}: {wanted} bytes took longer than {self._job.timeout_s:g} s") from error
             except LinkError:

@@ -26,8 +26,10 @@ class Opened(Protocol):
         Raises LinkError, and so does the iterator.
         """
 
-    def piece(self, name: str, offset: int, length: int, timeout_s: float) -> bytes:
+    def piece(self, name: str, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         """`length` bytes at most of a file, at `offset`; at least one. Fewer came where the way broke off: ask for the rest.
+
+        `until`: as far as this file is read on, piece by piece, where all goes well: so much may be asked for at once.
 
         Raises LinkError; RepositoryRefusedError (`changed`) where the file is not any more what the pieces before were of.
         """

@@ -1,6 +1,8 @@
 """A file on a web server that is read in pieces, by requests for a range of it (RFC 9110, section 14).
 
 Rules:
+* Many pieces are asked for at once and read one after the other, as they are wanted: a request for each costs a way there and
+  back, and servers may count them (hawkBit writes each down, and takes a thousand for one deployment).
 * A piece may come back shorter than asked for, where the connection broke off: what came is kept, and whoever reads asks for the
   rest. Who gets nothing is told why.
 * The strong entity tag of the first answer goes with all later requests (`If-Range`): where it has changed, the file is not the
@@ -46,8 +48,8 @@ class Ranged:
         """Bytes of the last answer."""
         self._short = 0
 
-    def read(self, offset: int, length: int, timeout_s: float) -> bytes:
-        """`length` bytes at most, at `offset`; one at least.
+    def read(self, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
+        """`length` bytes at most, at `offset`; one at least. `until`: as far as pieces will follow, where that is further on.
 
         Raises LinkError, RepositoryRefusedError (`changed`) where the file is not any more what was read before.
         """
@@ -56,7 +58,7 @@ class Ranged:
             answer = self._answer
         else:
             self.close()
-            answer = self._asked(offset, length, timeout_s)
+            answer = self._asked(offset, max(offset + length, until), timeout_s)
         data = bytearray()
         try:
             self._collect(answer, data, length)
@@ -88,30 +90,30 @@ class Ranged:
         if self._left == 0:
             self.close()
 
-    def _asked(self, offset: int, length: int, timeout_s: float) -> Answer:
+    def _asked(self, offset: int, end: int, timeout_s: float) -> Answer:
         """A new answer, which stands at `offset`. Raises LinkError, also after too many that had next to nothing."""
         self._short = self._short + 1 if self._got < min(self._wanted, FEW_BYTES) else 0
         self._wanted = self._got = 0
         if self._short > MAX_SHORT:
             self._short = 0
             raise LinkError(f"{self._name}: breaks off after a few bytes, again and again")
-        headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        headers = {"Range": f"bytes={offset}-{end - 1}"}
         if self._tag:
             headers["If-Range"] = self._tag
         answer = self._answer = self._web.get(self._url, timeout_s, headers)
         try:
             self._same(answer)
-            self._place(answer, offset, length)
+            self._place(answer, offset, end)
         except BaseException:
             self.close()
             raise
-        self._wanted = length
+        self._wanted = end - offset
         return answer
 
-    def _place(self, answer: Answer, offset: int, length: int) -> None:
+    def _place(self, answer: Answer, offset: int, end: int) -> None:
         """Get to `offset`. Raises LinkError."""
         if answer.status == http.client.PARTIAL_CONTENT:
-            self._offset, self._left = offset, self._range(answer, offset, length)
+            self._offset, self._left = offset, self._range(answer, offset, end)
         elif answer.status == http.client.OK:
             self._offset, self._left = 0, None
             self._skip(answer, offset)
@@ -128,11 +130,11 @@ class Ranged:
             self._tag = ""
             raise RepositoryRefusedError("changed", f"{self._name}: changed on the server while it was read")
 
-    def _range(self, answer: Answer, offset: int, length: int) -> int:
+    def _range(self, answer: Answer, offset: int, end: int) -> int:
         """How much of the file the answer has. Raises LinkError where it is not at the place that was asked for."""
         stated = answer.header("Content-Range")
         matched = _CONTENT_RANGE.fullmatch(stated)
-        if matched is None or int(matched[1]) != offset or not offset <= int(matched[2]) < offset + length:
+        if matched is None or int(matched[1]) != offset or not offset <= int(matched[2]) < end:
             raise LinkError(f"{self._name}: {stated[:80]!r} is not the range that was asked for")
         return int(matched[2]) - offset + 1
 

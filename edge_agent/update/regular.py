@@ -29,8 +29,11 @@ class Regular:
         self.size_bytes = os.fstat(self._fd).st_size
         """When it was opened."""
 
-    def read(self, offset: int, length: int, timeout_s: float = 0.0) -> bytes:
-        """`length` bytes at most, at `offset`; one at least. `timeout_s` is of no use: a disk is waited for. Raises LinkError."""
+    def read(self, offset: int, length: int, timeout_s: float = 0.0, until: int = 0) -> bytes:
+        """`length` bytes at most, at `offset`; one at least. Raises LinkError.
+
+        `timeout_s` and `until` are of no use: a disk is waited for, and asked for no more than is wanted now.
+        """
         try:
             data = os.pread(self._fd, length, offset)
         except OSError as error:

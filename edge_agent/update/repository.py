@@ -34,12 +34,12 @@ class WebRepository:
         """See `places.Opened`."""
         return whole(self._web, f"{self._base}/{name}", timeout_s)
 
-    def piece(self, name: str, offset: int, length: int, timeout_s: float) -> bytes:
+    def piece(self, name: str, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         """See `places.Opened`."""
         if self._ranged is None or self._ranged[0] != name:
             self._leave()
             self._ranged = name, Ranged(self._web, f"{self._base}/{name}")
-        return self._ranged[1].read(offset, length, timeout_s)
+        return self._ranged[1].read(offset, length, timeout_s, until)
 
     def close(self) -> None:
         """See `places.Opened`."""
@@ -67,7 +67,7 @@ class Folder:
         except FileNotFoundError:
             return None
 
-    def piece(self, name: str, offset: int, length: int, timeout_s: float) -> bytes:
+    def piece(self, name: str, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
         """See `places.Opened`."""
         if self._open is None or self._open[0] != name:
             self.close()

@@ -42,6 +42,8 @@ class Ranges:
     files: Mapping[str, bytes | Sparse]
     tag: str = '"one"'
     fault: Fault | None = None
+    most_bytes: int = 1 << 62
+    """The longest range that is given, up to a multiple of it: a server may give less than was asked for."""
     url: str = ""
     asked: list[Request] = field(default_factory=list)
     sent_bytes: int = 0
@@ -70,7 +72,8 @@ class Handler(BaseHTTPRequestHandler):
         matched = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if matched is None or self.headers.get("If-Range", self.web.tag) != self.web.tag:
             return None
-        return int(matched[1]), int(matched[2] or 1 << 62)
+        first, most = int(matched[1]), self.web.most_bytes
+        return first, min(int(matched[2] or 1 << 62), (first // most + 1) * most - 1)
 
     def ranged(self, data: bytes | Sparse) -> None:
         size = len(data) if isinstance(data, bytes) else data.size_bytes
@@ -115,9 +118,12 @@ def piece(data: bytes | Sparse, offset: int, length: int) -> bytes:
 
 @contextmanager
 def ranges(
-    files: Mapping[str, bytes | Sparse], fault: Fault | None = None, tls: ssl.SSLContext | None = None
+    files: Mapping[str, bytes | Sparse],
+    fault: Fault | None = None,
+    tls: ssl.SSLContext | None = None,
+    most_bytes: int = 1 << 62,
 ) -> Iterator[Ranges]:
-    web = Ranges(files, fault=fault)
+    web = Ranges(files, fault=fault, most_bytes=most_bytes)
     server = _Server(("127.0.0.1", 0), type("_Handler", (Handler,), {"web": web}))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)

@@ -121,7 +121,7 @@ def test_the_headers_have_one_time_for_all_of_them(tmp_path: Path) -> None:
     clock = SetClock(100.0)
 
     class Slow:
-        def read(self, offset: int, length: int, timeout_s: float) -> bytes:
+        def read(self, offset: int, length: int, timeout_s: float, until: int = 0) -> bytes:
             clock.time_s += 3.0
             return DATA[offset : offset + length]
 
