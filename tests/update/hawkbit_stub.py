@@ -41,12 +41,18 @@ class Action:
     """Resource, execution, result and details of all that was taken."""
     links: dict[str, str] | None = None
     """In place of the server's own links to the bundle."""
+    downloads: int = 0
+    """Requests for the bundle: the server writes each down, as it does each feedback, and takes so many of both together."""
     others: tuple[str, ...] = ()
     """File names of further artifacts."""
 
     @property
     def is_active(self) -> bool:
         return self.state in ("waiting", "running", "canceling")
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.feedback) + self.downloads >= MAX_STATUSES
 
     @property
     def cancels(self) -> bool:
@@ -166,12 +172,16 @@ class Hawkbit:
         action = self.actions.get(module)
         if action is None or name != action.filename:
             return 404, {}, b""
+        if action.is_full:
+            return 429, {}, b""
+        action.downloads += 1
+        tag = hashlib.sha1(action.bundle).hexdigest()  # without quotation marks, which the standard wants there
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked)
         if found is None:
-            return 200, {"ETag": '"b"'}, action.bundle
+            return 200, {"ETag": tag}, action.bundle
         first, last = int(found[1]), min(int(found[2]), len(action.bundle) - 1)
         stated = f"bytes {first}-{last}/{len(action.bundle)}"
-        return 206, {"ETag": '"b"', "Content-Range": stated}, action.bundle[first : last + 1]
+        return 206, {"ETag": tag, "Content-Range": stated}, action.bundle[first : last + 1]
 
     def _feedback(self, resource: str, action: Action, body: bytes) -> tuple[int, dict[str, str], bytes]:
         try:
@@ -184,7 +194,7 @@ class Hawkbit:
             return 400, {}, b""
         if len(details) > MAX_MESSAGES or any(len(each) > MAX_MESSAGE_CHARACTERS for each in details):
             return 400, {}, b""
-        if len(action.feedback) >= MAX_STATUSES:
+        if action.is_full:
             return 429, {}, b""
         refused = self._carry_out(resource, action, execution, finished)
         if refused:

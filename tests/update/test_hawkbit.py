@@ -19,6 +19,7 @@ from edge_agent.update.hawkbit import MAX_REFUSALS
 from edge_agent.update.jobs import RemoteBundle
 from edge_agent.update.machine import Cancelled, Soaked
 from edge_agent.update.places import opened
+from tests.update.bundles import END, header, padded
 from tests.update.hawkbit_device import POLL_S, STEP_S, Device, Fate, action_of, settle
 from tests.update.hawkbit_stub import Action, Fault, Hawkbit, State, hawkbit
 
@@ -314,6 +315,22 @@ def test_the_bundle_can_be_read_where_it_is(tmp_path: Path) -> None:
             assert parts is not None
             assert b"".join(parts) == b"hello"
         assert server.authorizations == {"TargetToken secret"}
+
+
+def test_a_blob_of_many_pieces_is_one_entry_of_those_that_the_server_takes(tmp_path: Path) -> None:
+    name, data, piece_bytes = "targets/blobs/" + "ab" * 32, bytes(range(256)) * 400, 512
+    bundle = header(name, len(data)) + padded(data) + END
+    with hawkbit() as server:
+        server.sleep = SLEEP
+        device = Device(server.url, tmp_path)
+        action = server.assign(bundle=bundle)
+        device.steps()
+        with opened(device.leads[0].place, SystemClock(), Meter(1 << 20), 10.0) as place:
+            offsets = range(0, len(data), piece_bytes)
+            came = b"".join(place.piece(name, at, piece_bytes, 10.0, until=len(data)) for at in offsets)
+        assert came == data
+        headers = 2  # the first block and the last two, each with what is near
+        assert action.downloads == 1 + headers
 
 
 def test_the_server_says_how_often_it_wants_to_be_asked_and_unchanged_deployments_are_not_sent_again(tmp_path: Path) -> None:
