@@ -5,7 +5,8 @@ agent keeps it, and after each step it is written there once more as `ROLE.json`
 never read. A role's name is percent-encoded in the file's name, as python-tuf does it.
 
 Rules: exit code 0 where all of a step succeeded, 1 where any of it failed, the reason on standard error, 2 for a wrong call. The
-time is the system's alone: a suite sets it to the times of its own repositories, so the build of this agent is no floor.
+time is the system's alone: a suite sets it to the times of its own repositories, so the build of this agent is no floor. How
+much metadata is taken is what python-tuf takes unless it is told otherwise: a device takes less.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from edge_agent.errors import EdgeAgentError, InputError, RepositoryRefusedError
 from edge_agent.update.target import Target, verified
 from edge_agent.update.transport import Transport
 from edge_agent.update.trust import Trust
+from edge_agent.update.working_copy import Limits
 
+LIMITS = Limits(
+    root_bytes=512_000,
+    timestamp_bytes=16_384,
+    snapshot_bytes=2_000_000,
+    targets_bytes=5_000_000,
+    session_bytes=24 << 20,
+    root_rotations=256,
+)
 _FACTORY_ROOT = "factory-root"
 _PART_BYTES = 65_536
 
@@ -60,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _init(asked: argparse.Namespace) -> None:
     root = asked.root.read_bytes()
-    trust = Trust(asked.metadata_dir, root)
+    trust = Trust(asked.metadata_dir, root, limits=LIMITS)
     held = None if trust.start() else trust.held()
     if held is not None and held.factory_sha256 != hashlib.sha256(root).hexdigest():
         raise InputError("usage", f"{asked.metadata_dir}: was started from another root; use another folder")
@@ -85,7 +95,7 @@ def _step(asked: argparse.Namespace, name: str | None) -> None:
         raise InputError("usage", "--metadata-url is missing")
     clock = SystemClock()
     transport = Transport(clock)
-    trust = Trust(asked.metadata_dir, (asked.metadata_dir / _FACTORY_ROOT).read_bytes())
+    trust = Trust(asked.metadata_dir, (asked.metadata_dir / _FACTORY_ROOT).read_bytes(), limits=LIMITS)
     try:
         with trust.session(transport, asked.metadata_url, clock.now_s()) as session:
             session.refresh()

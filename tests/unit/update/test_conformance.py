@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
+from tuf.ngclient import UpdaterConfig
 
-from edge_agent.update.conformance import main
+from edge_agent.update.conformance import LIMITS, main
 from tests.update.server import Web, served
 from tests.update.simulator import Repository
 
@@ -189,6 +190,20 @@ def test_a_timestamp_rollback_and_a_fast_forward_with_its_recovery(client: Clien
     repository.rotate("timestamp")
     assert client.refresh() == 0
     assert client.roles() == {"root": 2, "timestamp": 1, "snapshot": 1, "targets": 1}
+
+
+def test_as_much_metadata_is_taken_as_python_tuf_takes(client: Client, repository: Repository) -> None:
+    defaults, taken = UpdaterConfig(), LIMITS
+    assert (taken.root_bytes, taken.timestamp_bytes) == (defaults.root_max_length, defaults.timestamp_max_length)
+    assert (taken.snapshot_bytes, taken.targets_bytes) == (defaults.snapshot_max_length, defaults.targets_max_length)
+    assert (taken.root_rotations, taken.delegations) == (defaults.max_root_rotations, defaults.max_delegations)
+    client.init()
+    for length, code in ((4_900_000, 0), (5_000_000, 1)):
+        repository.targets.unrecognized_fields["x-filled"] = "x" * length
+        repository.targets.version += 1
+        repository.release()
+        assert client.refresh() == code
+    assert client.roles()["targets"] == 2
 
 
 def test_the_shown_files_are_never_read(client: Client, repository: Repository) -> None:
