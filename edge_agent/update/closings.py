@@ -2,11 +2,13 @@
 
 Rules: pure but for the clock. Of one action its parts are said in their order. A part that the server cannot take now is said
 again later, within a time that grows; one that it does not want, because it knows of no such action or not in this state, is
-passed over.
+passed over. If it offers the action all the same, somebody else said that in its place (a proxy, while it was renewed), and all
+is said again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from typing import Literal
@@ -73,6 +75,8 @@ class Closings:
         self._rng = rng
         self._open: dict[str, _Open] = {}
         self._told: deque[str] = deque(maxlen=MAX_TOLD)
+        self._unknown: dict[str, _Open] = {}
+        """Of those told, the ones that the server said it did not know."""
 
     def add(self, closing: Closing) -> None:
         """Say this of an action, unless something is being said of it already, or of too many: who knows of it says it again."""
@@ -86,6 +90,17 @@ class Closings:
     def was_told(self, id: str) -> bool:
         """Whether the server knows that, or does not need to."""
         return id in self._told
+
+    def offered(self, id: str) -> None:
+        """The server offers this action: if it said that it does not know it, it was not told."""
+        under_way = self._unknown.pop(id, None)
+        if under_way is None or len(self._open) >= MAX_OPEN:
+            return
+        with contextlib.suppress(ValueError):  # it was forgotten meanwhile
+            self._told.remove(id)
+        under_way.at = 0
+        self._later(under_way)
+        self._open[id] = under_way
 
     def next(self) -> tuple[Closing, Part] | None:
         """What is to be said now."""
@@ -103,10 +118,7 @@ class Closings:
             return
         part = closing.parts[under_way.at]
         if reply.status in LATER or reply.status >= 500:
-            ceiling_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(under_way.failures, _MAX_DOUBLINGS))
-            under_way.failures += 1
-            wait_s = max(self._rng.uniform(0.0, ceiling_s), reply.retry_after_s)
-            under_way.due_s = self._clock.monotonic_s() + wait_s
+            self._later(under_way, reply.retry_after_s)
             return
         taken = 200 <= reply.status < 300
         if not taken and reply.status not in _GONE:
@@ -116,3 +128,12 @@ class Closings:
             del self._open[closing.id]
             if taken or not closing.may_come_again:
                 self._told.append(closing.id)
+            if reply.status in _GONE and not closing.may_come_again:
+                self._unknown[closing.id] = under_way
+                while len(self._unknown) > MAX_TOLD:
+                    del self._unknown[next(iter(self._unknown))]
+
+    def _later(self, under_way: _Open, at_least_s: float = 0.0) -> None:
+        ceiling_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(under_way.failures, _MAX_DOUBLINGS))
+        under_way.failures += 1
+        under_way.due_s = self._clock.monotonic_s() + max(self._rng.uniform(0.0, ceiling_s), at_least_s)

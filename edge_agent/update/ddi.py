@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 import msgspec
@@ -167,8 +168,13 @@ def parse_cancel(body: bytes) -> str:
     return cancel.action.stop_id
 
 
+def time_of(now_s: float) -> str:
+    """Seconds since 1970 in the API's form, such as `20261123T040500`."""
+    return f"{datetime.fromtimestamp(max(0.0, now_s), UTC):%Y%m%dT%H%M%S}"
+
+
 def feedback(id: str, execution: Execution, finished: Finished, details: Sequence[str], time: str) -> bytes:
-    """What is said of the action `id`. `time` such as `20261123T040500`; `id` and `time` are for servers before 0.3 only."""
+    """What is said of the action `id`. `id` and `time` (see `time_of`) are for servers before 0.3 only."""
     status = {
         "execution": execution,
         "result": {"finished": finished},
@@ -177,10 +183,11 @@ def feedback(id: str, execution: Execution, finished: Finished, details: Sequenc
     return msgspec.json.encode({"id": id, "time": time, "status": status})
 
 
-def attributes(values: Mapping[str, str]) -> bytes:
-    """What the device says of itself."""
+def attributes(values: Mapping[str, str], time: str) -> bytes:
+    """What the device says of itself. `time` as in `feedback`; it and the status are what servers before 0.3 insist on."""
     data = {name: _plain(value)[:MAX_ATTRIBUTE_CHARACTERS] for name, value in values.items()}
-    return msgspec.json.encode({"mode": "merge", "data": data})
+    status = {"execution": "closed", "result": {"finished": "success"}, "details": []}
+    return msgspec.json.encode({"time": time, "status": status, "mode": "merge", "data": data})
 
 
 def _read(body: bytes, wanted: type[_Document]) -> _Document:

@@ -8,7 +8,8 @@ Rules:
 * hawkBit decides when a bundle is tried and is told how that ended; whether the bundle is believed is none of its business, and
   its checksums are not looked at.
 * `closed` is said of what the record says ended, or of what never came into it: a bundle that cannot be used, or runs already. It
-  is said until the server takes it, over weeks and restarts. A server that knows no such action any more needs not be told.
+  is said until the server takes it, over weeks and restarts. A server that neither knows the action nor offers it needs no
+  telling.
 * Nothing is kept here over a restart: what counts stands in the record, and the server shows the rest again.
 * The token goes to the configured server alone. A bundle elsewhere is fetched without it, and without this device's certificate.
 * One exchange at a time, begun and taken up in passing (`courier`): no call here waits.
@@ -21,7 +22,6 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -245,6 +245,9 @@ class Hawkbit:
         self._pace.answered()
         if root.waits_for_confirmation:
             self._complain("hawkBit waits for a confirmation, which this agent does not give: activate auto-confirmation there")
+        for action in (root.cancel, root.deployment):
+            if action is not None:
+                self._closings.offered(action.id)
         if self._offer is not None and (root.deployment is None or root.deployment.id != self._offer.id):
             self._offer = None
         if root.cancel is None:
@@ -295,7 +298,9 @@ class Hawkbit:
     def _tell_attributes(self, *, wanted: bool) -> None:
         values = dict(self._attributes())
         if wanted or (self._said is not None and self._said != values):
-            request = Request(method="PUT", url=f"{self._base}/configData", body=ddi.attributes(values))
+            request = Request(
+                method="PUT", url=f"{self._base}/configData", body=ddi.attributes(values, ddi.time_of(self._clock.now_s()))
+            )
             self._errands.append(_Errand(request, lambda reply: self._said_attributes(values, reply)))
 
     def _said_attributes(self, values: dict[str, str], reply: Reply) -> None:
@@ -362,8 +367,7 @@ class Hawkbit:
 
     def _feedback(self, id: str, part: Part) -> Request:
         resource = "cancelAction" if part.to == "cancel" else "deploymentBase"
-        time = f"{datetime.fromtimestamp(max(0.0, self._clock.now_s()), UTC):%Y%m%dT%H%M%S}"
-        body = ddi.feedback(id, part.execution, part.finished, part.details, time)
+        body = ddi.feedback(id, part.execution, part.finished, part.details, ddi.time_of(self._clock.now_s()))
         return Request(method="POST", url=f"{self._base}/{resource}/{id}/feedback", body=body)
 
     def _fails(self, reply: Reply) -> None:

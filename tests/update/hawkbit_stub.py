@@ -161,7 +161,10 @@ class Hawkbit:
         return {"id": str(action.id), "deployment": deployment}
 
     def _config(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        data = json.loads(body)["data"]
+        said = json.loads(body)
+        if said.get("status", {}).get("result", {}).get("finished") != "success":  # servers before 0.3 want it, others ignore it
+            return 400, {}, b""
+        data = said["data"]
         if any(not key or len(key) > 128 or not value or len(value) > MAX_ATTRIBUTE_CHARACTERS for key, value in data.items()):
             return 400, {}, b""
         self.attributes |= data

@@ -234,6 +234,22 @@ def test_an_action_that_the_server_forgot_or_closed_needs_no_telling(tmp_path: P
         assert device.told
 
 
+def test_an_action_that_is_offered_after_all_was_not_told(tmp_path: Path) -> None:
+    """Whatever stands before the server says 404 while the server is renewed."""
+    with hawkbit() as server:
+        server.sleep = SLEEP
+        device = Device(server.url, tmp_path)
+        action = server.assign()
+        while device.record.active is None:
+            device.step()
+        server.faults = lambda method, path: 404
+        device.steps()
+        server.faults = lambda method, path: ""
+        device.clock.s += 7_200
+        device.steps()
+        assert action.state == "finished"
+
+
 def test_a_window_is_waited_for_and_said_once(tmp_path: Path) -> None:
     with hawkbit() as server:
         server.sleep = SLEEP

@@ -94,6 +94,21 @@ def test_what_was_not_wanted_may_come_again_where_that_was_said() -> None:
     assert not closings.knows("7")
 
 
+@pytest.mark.parametrize(("status", "again"), [(404, True), (410, True), (200, False), (400, False)])
+def test_what_the_server_does_not_know_and_offers_is_said_again_later(status: int, again: bool) -> None:
+    clock = At()
+    closings = _closings(clock, _CLOSES)
+    _say(closings, status)
+    for _ in range(3):
+        closings.offered("7")
+        assert closings.was_told("7") is not again
+        assert closings.knows("7")
+        assert closings.next() is None, "in a while"
+        if again:
+            clock.s += RETRY_MAX_S
+            assert _say(closings, status) == _CLOSES
+
+
 def test_a_late_reply_and_old_ends_do_no_harm() -> None:
     closings = _closings(At(), _CLOSES)
     due = closings.next()

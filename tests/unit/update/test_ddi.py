@@ -112,7 +112,7 @@ def test_what_is_said_stays_within_what_the_server_takes() -> None:
     assert details[0] == "a b"
     assert len(details) <= ddi.MAX_DETAILS
     assert max(len(detail) for detail in details) <= ddi.MAX_DETAIL_CHARACTERS
-    data = json.loads(ddi.attributes({"a": "x\ty" * 200}))
+    data = json.loads(ddi.attributes({"a": "x\ty" * 200}, "t"))
     assert data["mode"] == "merge"
     assert len(data["data"]["a"]) <= ddi.MAX_ATTRIBUTE_CHARACTERS
 
