@@ -42,7 +42,9 @@ class Readable(Protocol):
 class BundlePlace:
     """An open bundle; a `places.Opened`."""
 
-    def __init__(self, source: Readable, size_bytes: int, name: str, clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self, source: Readable, size_bytes: int, name: str, clock: Clock, timeout_s: float, *, may_grow: bool = True
+    ) -> None:
         """Reads the headers, within `timeout_s`. Raises LinkError, RepositoryRefusedError (`bundle`); closes `source` then."""
         self._source = source
         self._size_bytes = size_bytes
@@ -51,7 +53,7 @@ class BundlePlace:
         self._windows: OrderedDict[int, bytes] = OrderedDict()
         deadline = Deadline(clock, timeout_s)
         try:
-            self._spans = spans(lambda offset, length: self._near(offset, length, deadline), size_bytes)
+            self._spans = spans(lambda offset, length: self._near(offset, length, deadline), size_bytes, may_grow=may_grow)
         except LinkError as error:
             self.close()
             raise LinkError(f"{name}: {error}") from error
@@ -149,7 +151,8 @@ def local(place: jobs.Bundle, clock: Clock, meter: Meter, timeout_s: float) -> B
 
 def remote(place: jobs.RemoteBundle, clock: Clock, meter: Meter, timeout_s: float) -> BundlePlace:
     """Open a bundle behind a web server. Raises LinkError, RepositoryRefusedError (`bundle`)."""
-    return BundlePlace(_Remote(place, clock, meter), place.size_bytes, shown(place.url), clock, timeout_s)
+    source = _Remote(place, clock, meter)
+    return BundlePlace(source, place.size_bytes, shown(place.url), clock, timeout_s, may_grow=False)
 
 
 def _name_in_bundle(name: str) -> str:

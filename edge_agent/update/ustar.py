@@ -9,7 +9,8 @@ Rules:
 * A name begins with `metadata/` or `targets/` and has no part that is empty or begins with a dot.
 * What is read is bounded: so many headers, each once. Nothing is believed of what a header says but where to look next, which
   always lies further on and within the bundle.
-* A bundle that breaks a rule is refused; one that only ends too early may not be whole yet, which is told apart.
+* A bundle that breaks a rule is refused; one that only ends too early may not be whole yet, which is told apart where it may
+  grow.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ Read: TypeAlias = Callable[[int, int], bytes]
 """Exactly so many bytes at an offset. Raises LinkError."""
 
 
+class _EndsEarlyError(Exception):
+    """Its text says where."""
+
+
 class Span(Struct, frozen=True):
     """Where a file is."""
 
@@ -54,11 +59,21 @@ class Span(Struct, frozen=True):
     size_bytes: int
 
 
-def spans(read: Read, size_bytes: int) -> dict[str, Span]:
+def spans(read: Read, size_bytes: int, *, may_grow: bool = True) -> dict[str, Span]:
     """The files of a bundle of `size_bytes` by their names in it, in order.
 
-    Raises RepositoryRefusedError (`bundle`) for what is no bundle, LinkError where it ends too early or `read` does.
+    Raises RepositoryRefusedError (`bundle`) for what is no bundle, LinkError where it ends too early and may grow, or `read`
+    raises it.
     """
+    try:
+        return _spans(read, size_bytes)
+    except _EndsEarlyError as error:
+        if may_grow:
+            raise LinkError(f"{error}: it is still being copied, was not copied whole, or is none") from error
+        raise RepositoryRefusedError("bundle", f"{error}: it was not uploaded whole, or is none") from error
+
+
+def _spans(read: Read, size_bytes: int) -> dict[str, Span]:
     found: dict[str, Span] = {}
     at = 0
     while True:
@@ -112,9 +127,7 @@ def _text(field: bytes) -> str:
 
 def _within(end: int, size_bytes: int) -> None:
     if end > size_bytes:
-        raise LinkError(
-            f"ends after {size_bytes} bytes, before its bundle does: it is still being copied, was not copied whole, or is none"
-        )
+        raise _EndsEarlyError(f"ends after {size_bytes} bytes, before its bundle does")
 
 
 def _refused(at: int, what: str) -> RepositoryRefusedError:

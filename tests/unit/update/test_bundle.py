@@ -76,8 +76,8 @@ def test_a_small_bundle_is_read_from_a_server_that_ignores_ranges() -> None:
 
 
 @pytest.mark.parametrize("wrong", [len(DATA) - 1, len(DATA) - 1_024, 100, 0])
-def test_a_size_that_is_stated_too_small_ends_the_bundle(wrong: int) -> None:
-    with ranges({"it.tar": DATA}) as server, pytest.raises(LinkError, match="not copied whole"):
+def test_what_was_uploaded_in_part_is_refused_because_it_does_not_grow(wrong: int) -> None:
+    with ranges({"it.tar": DATA}) as server, pytest.raises(RepositoryRefusedError, match="not uploaded whole"):
         remote(server, wrong)
 
 
