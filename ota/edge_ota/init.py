@@ -80,7 +80,7 @@ def _numbers(option: str, texts: Sequence[str], roles: Iterable[str]) -> dict[st
     for role, text in _pairs(texts):
         if role not in roles:
             raise OperatorError(f"{option} {role}: no such role here; there are {', '.join(roles)}")
-        if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) < MAX_NUMBER):
+        if not (text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) < MAX_NUMBER):
             raise OperatorError(f"{option} {role}={text}: give a whole number from 1 to {MAX_NUMBER - 1}")
         numbers[role] = int(text)
     return numbers

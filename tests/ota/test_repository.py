@@ -152,6 +152,14 @@ def test_a_revoked_release_gives_way_to_the_one_before_under_a_higher_counter(op
     assert revoke.main([*arguments, *operator.with_keys("canary", "online")]) == 1, "what was taken back does not come back"
 
 
+def test_a_release_that_the_group_does_not_run_is_not_taken_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    stands = (operator.repository / "metadata/timestamp.json").read_bytes()
+    arguments = [str(operator.repository), "--group", "canary", "--release", "trial-l"]
+    assert revoke.main([*arguments, *operator.with_keys("canary", "online")]) == 1
+    assert "group canary runs trial-1, and not trial-l: nothing is taken back" in capsys.readouterr().err
+    assert (operator.repository / "metadata/timestamp.json").read_bytes() == stands
+
+
 def test_the_last_key_of_a_role_is_not_taken_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     keyid = read_public(Path(operator.public("canary"))).keyid
     arguments = [str(operator.repository), "--key-id", keyid, *operator.with_keys("targets", "online")]
@@ -221,3 +229,59 @@ def test_what_was_tampered_with_is_not_signed_on(operator: Operator, tmp_path: P
 
 def test_a_repository_is_begun_once(operator: Operator) -> None:
     assert init.main(operator.init_arguments(*INIT_SECRET)) == 1
+
+
+@pytest.fixture(scope="module")
+def with_keys_alone(begun: Operator, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """The keys of a repository that is not begun."""
+    operator = begun.copied(tmp_path_factory.mktemp("alone"))
+    shutil.rmtree(operator.repository)
+    return operator
+
+
+def test_a_beginning_takes_the_days_that_documents_hold(with_keys_alone: Operator) -> None:
+    operator = with_keys_alone.copied(with_keys_alone.folder.parent / "days")
+    wanted = {"root": 400, "targets": 50, "group": 40, "snapshot": 9, "timestamp": 3}
+    days = [part for role, count in wanted.items() for part in ("--days", f"{role}={count}")]
+    assert init.main([*operator.init_arguments(*INIT_SECRET), *days]) == 0
+    state, now = load_folder(operator.repository), datetime.now(UTC)
+    found = {
+        **{role: document.signed.expires for role, document in state.documents().items()},
+        "snapshot": state.snapshot.signed.expires,
+        "timestamp": state.timestamp.signed.expires,
+    }
+    for role, expires in found.items():
+        assert abs(expires - now - timedelta(days=wanted[role.partition("-")[0]])) < timedelta(hours=1), role
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--days", value) for value in ("timestamp=0", "timestamp=-1", "timestamp=1.5", "timestamp=36500", "timestamp=")),
+        *(("--days", value) for value in ("timestamp=\u0663", "timestamp=0000000019999999", "group-canary=9", "timestamp")),
+        *(("--threshold", value) for value in ("root=0", "root=x", "group-lab=1")),
+    ],
+)
+def test_a_beginning_with_a_number_that_cannot_be_is_none(
+    with_keys_alone: Operator, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init.main([*with_keys_alone.init_arguments(*INIT_SECRET), option, value]) == 1
+    assert value.partition("=")[0] in capsys.readouterr().err
+    assert not (with_keys_alone.repository / "metadata").exists()
+    assert not pending_folder(with_keys_alone.repository).exists()
+
+
+def test_who_signs_sees_whole_key_ids_and_what_does_not_count(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key whose id only begins like another's can be made."""
+    assert refresh.main([str(operator.repository), "--role", "root", *operator.with_keys("online")]) == WAITING
+    path = pending_folder(operator.repository) / "2.root.json"
+    capsys.readouterr()
+    assert sign.main([str(path), *operator.with_keys("root-a", "fleet")]) == 0
+    shown = capsys.readouterr().out
+    ids = {name: read_public(Path(operator.public(name))).keyid for name in ("root-a", "root-b", "root-c", "targets", "online")}
+    for keyid in ids.values():
+        assert len(keyid) == 64
+        assert keyid in shown.split()
+    after = shown.partition(f"signed with {ids['root-a']}\n")[2]
+    assert after.startswith("signed with ")
+    assert "none of this root's" in after

@@ -160,3 +160,16 @@ def test_a_client_that_leaves_does_not_disturb_the_next(port: int, tmp_path: Pat
 
 def test_a_gateway_fetches_from_it(port: int) -> None:
     assert Transport(SystemClock()).download_bytes(f"http://127.0.0.1:{port}/targets/blob", 2000) == DATA
+
+
+def test_what_cannot_be_served_is_said_in_a_line(tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main([str(tmp_path / "none")]) == 1
+    assert "no repository" in capsys.readouterr().err
+    repository = tmp_path / "begun"
+    (repository / "metadata").mkdir(parents=True)
+    (repository / "metadata/timestamp.json").write_text("{}")
+    for taken, why in ((port, "in use"), (70_000, "65535")):
+        assert serve.main([str(repository), "--port", str(taken)]) == 1
+        said = capsys.readouterr().err
+        assert why in said
+        assert "choose another --port" in said
