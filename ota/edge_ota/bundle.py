@@ -17,7 +17,6 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from securesystemslib.signer import Signer
 
@@ -35,6 +34,7 @@ from edge_ota.repository import (
 from edge_ota.roles import group_role
 from edge_ota.signing import OperatorError
 from edge_ota.task import parser, run
+from edge_ota.usage import named
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = parser("bundle", __doc__)
     arguments.add_argument("--group", required=True, metavar="GROUP", help="the fleet group whose gateways take it")
-    arguments.add_argument("out", type=Path, metavar="OUT.tar", help="the file to write")
+    arguments.add_argument("out", type=named, metavar="OUT.tar", help="the file to write")
     options = arguments.parse_args(argv)
     return run("bundle", options, lambda signers, now: _bundle(options, signers, now))
 

@@ -36,7 +36,7 @@ from edge_ota.roles import standing_role, with_wrapped
 from edge_ota.seal import check_wrapped, read_group_key, wrapped_keys
 from edge_ota.signing import OperatorError
 from edge_ota.task import add_key_options, run, told
-from edge_ota.usage import described
+from edge_ota.usage import described, named
 
 Change = Callable[[Keys], Keys]
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = described("group-key", __doc__)
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
-    new.add_argument("file", type=Path, metavar="FILE", help="where the secret is written")
+    new.add_argument("file", type=named, metavar="FILE", help="where the secret is written")
     show = tasks.add_parser("show", help="the ids of keys")
     show.add_argument("files", nargs="+", type=Path, metavar="FILE")
     wrap = _of_repository(tasks.add_parser("wrap", help="give a key to devices"))
@@ -176,7 +176,7 @@ def _encoded(keys: Keys) -> bytes:
 
 
 def _of_repository(arguments: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    arguments.add_argument("repository", type=Path, help="the repository's folder")
+    arguments.add_argument("repository", type=named, help="the repository's folder")
     arguments.add_argument("--group", required=True, metavar="GROUP", help="the fleet group")
     add_key_options(arguments)
     return arguments

@@ -22,7 +22,7 @@ from securesystemslib.signer import Key, SSlibKey
 from edge_agent.atomic import write_atomic
 from edge_ota.signing import PUBLIC_SUFFIX, OperatorError, encode_public, load_signer, new_key, read_public
 from edge_ota.task import read_passphrase, told
-from edge_ota.usage import described
+from edge_ota.usage import described, named
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = described("keys", __doc__)
     tasks = arguments.add_subparsers(dest="task", required=True)
     new = tasks.add_parser("new", help="make a key")
-    new.add_argument("file", type=Path, metavar="FILE", help="the private file to make; the public part is FILE.pub")
+    new.add_argument("file", type=named, metavar="FILE", help="the private file to make; the public part is FILE.pub")
     secret = new.add_mutually_exclusive_group()
     secret.add_argument("--passphrase-file", type=Path, metavar="FILE", help="encrypt with the first line of this file")
     secret.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt with it")
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show.add_argument("files", nargs="+", metavar="FILE")
     public = tasks.add_parser("public", help="write the public part of a key file, or of a PEM")
     public.add_argument("file", metavar="FILE")
-    public.add_argument("out", type=Path, metavar="OUT.pub")
+    public.add_argument("out", type=named, metavar="OUT.pub")
     for task in (show, public):
         task.add_argument(
             "--passphrase-file", action="append", default=[], type=Path, help="a file whose first line opens an encrypted key"

@@ -127,7 +127,11 @@ def useless(repository: Path, state: State | None, signers: Sequence[Signer]) ->
 def plan(state: State | None, documents: Mapping[str, Metadata[Any]], signers: Sequence[Signer], now: datetime) -> list[Write]:
     """The files to write, in order. Pure but for the signatures. Raises OperatorError if what would stand is not valid."""
     all_documents = {**({} if state is None else state.documents()), **documents}
+    if not {"root", "targets"} <= all_documents.keys():
+        raise OperatorError("no repository, and no whole beginning of one waits: run `edge-ota init`")
     root, targets = all_documents["root"], all_documents["targets"]
+    if absent := [role for role in delegated(targets.signed) if role not in all_documents]:
+        raise OperatorError(f"the document of {absent[0]} is missing: put it back where it waited, or begin that change anew")
     _check(state, all_documents, documents)
     if state is not None and not state.unfinished:  # else new keys are about to speak
         check_clock(state, root.signed, now)

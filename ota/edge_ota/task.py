@@ -19,7 +19,7 @@ from edge_agent.atomic import make_folder
 from edge_agent.errors import EdgeAgentError
 from edge_ota.repository import locked
 from edge_ota.signing import OperatorError, load_signer
-from edge_ota.usage import described
+from edge_ota.usage import described, named
 
 Work = Callable[[Sequence[Signer], datetime], int]
 
@@ -27,7 +27,7 @@ Work = Callable[[Sequence[Signer], datetime], int]
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser of the task `name` with the repository and the options for keys."""
     arguments = described(name, doc)
-    arguments.add_argument("repository", type=Path, metavar="REPO", help="the repository's folder")
+    arguments.add_argument("repository", type=named, metavar="REPO", help="the repository's folder")
     add_key_options(arguments)
     return arguments
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
+from pathlib import Path
 
 _EXAMPLE = " "
 """What a line of an example begins with: it keeps its form."""
@@ -17,6 +18,16 @@ def described(name: str, doc: str | None) -> argparse.ArgumentParser:
         description=_filled(doc or "", shutil.get_terminal_size().columns - 2),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def named(text: str) -> Path:
+    """A path that has a name of its own: `.` is the folder's. For an option's `type=`, whose error this raises."""
+    path = Path(text)
+    if path.name in ("", "..") and text:
+        path = path.resolve()
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name")
+    return path
 
 
 def _filled(doc: str, width: int) -> str:

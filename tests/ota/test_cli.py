@@ -57,6 +57,30 @@ def test_a_task_gets_its_own_options(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "lacks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["", "/"])
+@pytest.mark.parametrize(
+    "task", [["keys", "new"], ["group-key", "new"], ["bundle", "repo", "--group", "g"], ["commit"], ["refresh"]]
+)
+def test_what_has_no_name_is_wrong_use(task: list[str], given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable of a script that is not set, for one."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*task, given])
+    assert f"{given!r} has no name" in capsys.readouterr().err
+
+
+def test_a_folder_is_named_from_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What waits stands beside a repository, under its name."""
+    (tmp_path / "repo/metadata").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "repo")
+    assert cli.main(["commit", "."]) == 1
+    assert "no repository" in capsys.readouterr().err
+    assert cli.main(["keys", "new", "."]) == 1
+    assert f"{tmp_path / 'repo'}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["repo"]
+
+
 def test_a_missing_library_is_named_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -271,6 +271,19 @@ def test_a_beginning_with_a_number_that_cannot_be_is_none(
     assert not pending_folder(with_keys_alone.repository).exists()
 
 
+@pytest.mark.parametrize("lost", ["1.root.json", "1.targets.json", "1.group-canary.json", "1.*.json"])
+def test_a_beginning_of_which_a_part_was_lost_is_not_published(
+    with_keys_alone: Operator, tmp_path: Path, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator = with_keys_alone.copied(tmp_path)
+    assert init.main(operator.init_arguments(*INIT_SECRET[1:])) == WAITING
+    for path in pending_folder(operator.repository).glob(lost):
+        path.unlink()
+    assert commit.main([str(operator.repository), *operator.with_keys(*INIT_SECRET)]) == 1
+    assert "edge-ota commit: " in capsys.readouterr().err
+    assert not (operator.repository / "metadata").exists()
+
+
 def test_who_signs_sees_whole_key_ids_and_what_does_not_count(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """A key whose id only begins like another's can be made."""
     assert refresh.main([str(operator.repository), "--role", "root", *operator.with_keys("online")]) == WAITING
