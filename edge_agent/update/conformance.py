@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from edge_agent.atomic import write_atomic
+from edge_agent.atomic import make_folder, write_atomic
 from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError, InputError, RepositoryRefusedError, TrustLostError
 from edge_agent.update.target import Target, verified
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _init(asked: argparse.Namespace) -> None:
     root = asked.root.read_bytes()
+    make_folder(asked.metadata_dir)
     trust = Trust(asked.metadata_dir, root, limits=LIMITS)
     held = None if trust.start() else trust.held()
     if held is not None and held.factory_sha256 != hashlib.sha256(root).hexdigest():
@@ -104,6 +105,7 @@ def _step(asked: argparse.Namespace, name: str | None) -> None:
             target = session.target(name)
             if target is None:
                 raise InputError("no-target", f"{name}: no role names it")
+            make_folder(asked.target_dir)
             path = asked.target_dir / _file_name(name)
             if not _is_there(target, path):
                 with _whole(path) as file:
@@ -142,7 +144,7 @@ def _show(trust: Trust, folder: Path) -> None:
     held = trust.held()
     files = {f"{quote(role, '')}.json": data for role, data in (held.metadata if held else {}).items()}
     for path in folder.glob("*.json"):
-        if path.name not in files:
+        if path.name not in files and not path.is_dir():
             path.unlink()
     for name, data in files.items():
         write_atomic(folder / name, data)

@@ -41,6 +41,7 @@ MAX_ADDRESSES = 8
 """Of one name that are tried."""
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "/%?=&~:@!$'()*+,;-._"  # of an address; everything else in it is quoted
+_DROPPED = str.maketrans({"\t": "%09", "\n": "%0A", "\r": "%0D"})  # by `urlsplit`, so that another file would be asked for
 _ENDED_MEANWHILE = (ConnectionError, http.client.BadStatusLine)
 
 
@@ -307,7 +308,7 @@ def shown(url: str) -> str:
 def _split(url: str) -> tuple[SplitResult, _Host]:
     """Raises LinkError for an address that is not fetched from a server."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.translate(_DROPPED))
         if parts.scheme in _PORTS and parts.hostname:
             return parts, _Host(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme])
     except ValueError as error:

@@ -13,6 +13,9 @@ from msgspec import Struct
 
 from edge_agent.errors import RepositoryRefusedError
 
+_BLAKE2B_256 = "blake2b-256"
+"""The one name that TUF's libraries know and `hashlib` does not."""
+
 
 class Target(Struct, frozen=True, kw_only=True):
     """A file that the repository vouches for."""
@@ -29,10 +32,9 @@ class Target(Struct, frozen=True, kw_only=True):
 
 def verified(target: Target, parts: Iterable[bytes]) -> Iterator[bytes]:
     """`parts`, handed on as they come. Raises RepositoryRefusedError, at the end at the latest: not the target's bytes."""
-    unknown = sorted(set(target.hashes) - hashlib.algorithms_available)
-    if unknown or not target.hashes:
-        raise RepositoryRefusedError("hash", f"{target.name}: no hash of a kind known here, but {unknown}")
-    digests = [(hashlib.new(algorithm), expected) for algorithm, expected in target.hashes.items()]
+    digests = [(_digest(target, algorithm), expected) for algorithm, expected in target.hashes.items()]
+    if not digests:
+        raise RepositoryRefusedError("hash", f"{target.name}: no hash at all")
     length = 0
     for part in parts:
         length += len(part)
@@ -43,3 +45,14 @@ def verified(target: Target, parts: Iterable[bytes]) -> Iterator[bytes]:
         yield part
     if length != target.length or any(digest.hexdigest() != expected for digest, expected in digests):
         raise RepositoryRefusedError("mismatch", f"{target.name}: not the bytes that the repository vouches for")
+
+
+def _digest(target: Target, algorithm: str) -> hashlib._Hash | hashlib.blake2b:
+    """Nothing hashed yet. Raises RepositoryRefusedError for a kind that is not known here, or whose digests have no length."""
+    try:
+        digest = hashlib.blake2b(digest_size=32) if algorithm == _BLAKE2B_256 else hashlib.new(algorithm)
+    except ValueError as error:
+        raise RepositoryRefusedError("hash", f"{target.name}: no hash of a kind known here, but {algorithm!a}") from error
+    if not digest.digest_size:
+        raise RepositoryRefusedError("hash", f"{target.name}: a hash without a length of its own, {algorithm!a}")
+    return digest

@@ -85,6 +85,16 @@ def test_init_again_changes_nothing(client: Client) -> None:
     assert client.roles() == {"root": 1, "timestamp": 1, "snapshot": 1, "targets": 1}
 
 
+def test_folders_that_are_not_there_are_made_and_what_is_not_ours_is_left_alone(client: Client) -> None:
+    client.metadata.rmdir()
+    client.targets.rmdir()
+    assert client.init() == 0
+    (client.metadata / "other.json").mkdir()
+    (client.metadata / "old-role.json").write_text("{}")
+    assert client.download("groups/a/release.json") == 0
+    assert {path.name for path in client.metadata.glob("o*.json")} == {"other.json"}
+
+
 def test_init_from_another_root_is_refused(client: Client) -> None:
     client.init()
     client._root.write_bytes(Repository().factory_root)

@@ -49,8 +49,9 @@ def test_a_meter_says_when_more_came_than_may() -> None:
 
 def test_one_connection_serves_one_request_after_the_other_and_every_byte_counts() -> None:
     asking, meter = web()
-    with ranges({"a": b"a" * 100_000, "b": b"b"}) as server:
+    with ranges({"a": b"a" * 100_000, "b": b"b", "c%09%0Ad": b"c"}) as server:
         assert body(asking, f"{server.url}/a") == b"a" * 100_000
+        assert body(asking, f"{server.url}/c\t\nd") == b"c"
         assert body(asking, f"{server.url}/b") == b"b"
         asking.close()
         assert len({request.connection for request in server.asked}) == 1

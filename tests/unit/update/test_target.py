@@ -23,7 +23,8 @@ SHA512 = hashlib.sha512(DATA).hexdigest()
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_the_right_bytes_pass_in_parts_of_any_size(size: int) -> None:
     parts = [DATA[at : at + size] for at in range(0, len(DATA), size)]
-    assert b"".join(verified(target(sha256=SHA256, sha512=SHA512), parts)) == DATA
+    hashes = {"sha256": SHA256, "sha512": SHA512, "blake2b-256": hashlib.blake2b(DATA, digest_size=32).hexdigest()}
+    assert b"".join(verified(target(**hashes), parts)) == DATA
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_others_are_refused(data: bytes, reason: str) -> None:
 
 
 def test_every_hash_must_be_right_and_known() -> None:
-    for hashes in ({"sha256": SHA256, "sha512": "0" * 128}, {"sha256": SHA256, "crc32": "0"}, {}):
+    for hashes in ({"sha256": SHA256, "sha512": "0" * 128}, {"sha256": SHA256, "crc32": "0"}, {"shake_128": "00"}, {}):
         with pytest.raises(RepositoryRefusedError):
             list(verified(target(**hashes), [DATA]))
 
