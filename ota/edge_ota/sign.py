@@ -43,10 +43,11 @@ def _sign(options: argparse.Namespace) -> int:
     print("\n".join(printable(line) for line in describe(document)))
     for signer in signers:
         add_signature(document, signer)
+    write_atomic(options.file, document.to_bytes(), mode=0o644)
+    for signer in signers:
         print(f"signed with {signer.public_key.keyid}")
         if isinstance(document.signed, Root) and signer.public_key.keyid not in document.signed.roles["root"].keyids:
             print("  which is none of this root's: it counts only if the root before names it")
-    write_atomic(options.file, document.to_bytes(), mode=0o644)
     return 0
 
 

@@ -15,6 +15,7 @@ from edge_ota.roles import ISSUED_FIELD
 from edge_ota.signing import read_public
 from tuf.api.exceptions import RepositoryError
 
+from edge_agent.errors import StorageError
 from edge_agent.release.manifest import MAX_LEAP
 from edge_agent.update.seen import ISSUED_FIELD as DEVICES_ISSUED_FIELD
 from tests.ota.repositories import INIT_SECRET, Operator, unpack
@@ -298,3 +299,16 @@ def test_who_signs_sees_whole_key_ids_and_what_does_not_count(operator: Operator
     after = shown.partition(f"signed with {ids['root-a']}\n")[2]
     assert after.startswith("signed with ")
     assert "none of this root's" in after
+
+
+def test_a_signature_that_could_not_be_written_is_not_said_to_be_given(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(sign, "write_atomic", full)
+    assert sign.main([str(operator.repository / "metadata/1.root.json"), *operator.with_keys("root-a")]) == 1
+    said = capsys.readouterr()
+    assert "signed with" not in said.out
+    assert "the disk is full" in said.err
