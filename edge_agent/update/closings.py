@@ -93,9 +93,9 @@ class Closings:
 
     def offered(self, id: str) -> None:
         """The server offers this action: if it said that it does not know it, it was not told."""
-        under_way = self._unknown.pop(id, None)
-        if under_way is None or len(self._open) >= MAX_OPEN:
+        if id not in self._unknown or len(self._open) >= MAX_OPEN:
             return
+        under_way = self._unknown.pop(id)
         with contextlib.suppress(ValueError):  # it was forgotten meanwhile
             self._told.remove(id)
         under_way.at = 0

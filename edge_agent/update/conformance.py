@@ -6,7 +6,7 @@ never read. A role's name is percent-encoded in the file's name, as python-tuf d
 
 Rules: exit code 0 where all of a step succeeded, 1 where any of it failed, the reason on standard error, 2 for a wrong call. The
 time is the system's alone: a suite sets it to the times of its own repositories, so the build of this agent is no floor. How
-much metadata is taken is what python-tuf takes unless it is told otherwise: a device takes less.
+much metadata is taken is what python-tuf takes unless it is told otherwise, but for all of a step together: a device takes less.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`python -m edge_agent.update.fetch`: the child process that brings the blobs of a release into the store.
 
 One `FetchJob` comes in; `Progress` goes out while bytes come, and `Fetched` as the last line, and with it the exit code is 0; 2
-for a job that is none. SIGTERM ends it early, between two writes; a kill at any moment costs one chunk at most.
+for a job that is none. SIGTERM ends it early, between two writes; a kill at any moment costs one chunk at most, and what the
+system holds of an answer that nobody read yet.
 
 Rules:
 * A chunk is verified before it is written (`part`). One that is not what the manifest says is asked for once more, from its

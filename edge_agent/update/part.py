@@ -239,17 +239,19 @@ class _Adder:
     def __init__(self) -> None:
         """Raises RuntimeError where there may be no more threads."""
         self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._added: SimpleQueue[None] = SimpleQueue()
+        self._added: SimpleQueue[BaseException | None] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
 
     @contextlib.contextmanager
     def adding(self, add: Callable[[], None]) -> Iterator[None]:
-        """Have `add` called while the block runs; at its end that is done."""
+        """Have `add` called while the block runs; at its end that is done. Raises what it raised."""
         self._asked.put(add)
         try:
             yield
         finally:
-            self._added.get()
+            error = self._added.get()
+        if error is not None:
+            raise error
 
     def end(self) -> None:
         """No more will come."""
@@ -257,7 +259,10 @@ class _Adder:
 
     def _run(self) -> None:
         while add := self._asked.get():
+            error: BaseException | None = None
             try:
                 add()
-            finally:
-                self._added.put(None)
+            except BaseException as raised:  # noqa: BLE001  # whoever waits gets it
+                error = raised
+            del add  # and the chunk with it, which may be large
+            self._added.put(error)

@@ -53,7 +53,8 @@ class Ranged:
 
         Raises LinkError, RepositoryRefusedError (`changed`) where the file is not any more what was read before.
         """
-        if self._answer is not None and self._offset == offset:
+        reads_on = self._answer is not None and self._offset == offset
+        if self._answer is not None and reads_on:
             self._answer.renew(timeout_s)
             answer = self._answer
         else:
@@ -62,8 +63,11 @@ class Ranged:
         data = bytearray()
         try:
             self._collect(answer, data, length)
-        except LinkError:
+        except LinkError as error:
             self.close()
+            if reads_on and not data and not isinstance(error.__cause__, TimeoutError):
+                # It ended between two pieces, as a kept connection does: one more request tells whether the way is gone.
+                return self.read(offset, length, timeout_s, until)
             if not data:
                 raise
         if not data:

@@ -9,6 +9,7 @@ Rules: one owner, which runs the child and hands it back when it has ended. The 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
@@ -73,6 +74,7 @@ class Tries:
         self._metrics = metrics
         self._clock = clock
         self._not_before_s = clock.monotonic_s()
+        self._hurried_s = -math.inf
         self._pause_s = RETRY_S
         self._waits: tuple[Stage, Held | None] | None = None
         """What was put off last; another release does not wait for it."""
@@ -91,8 +93,11 @@ class Tries:
         return self._pause_s
 
     def hurry(self) -> None:
-        """What stood in the way may be gone: the next one is made now."""
-        self._waits = None
+        """What stood in the way may be gone: the next one is made now, unless that was asked for just before."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._hurried_s >= RETRY_S:
+            self._hurried_s = now_s
+            self._waits = None
 
     def _waiting(self) -> tuple[Stage, Held | None]:
         candidate = self._keeper.record.candidate

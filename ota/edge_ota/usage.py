@@ -24,7 +24,10 @@ def named(text: str) -> Path:
     """A path that has a name of its own: `.` is the folder's. For an option's `type=`, whose error this raises."""
     path = Path(text)
     if path.name in ("", "..") and text:
-        path = path.resolve()
+        try:
+            path = path.resolve()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
     if not path.name:
         raise argparse.ArgumentTypeError(f"{text!r} has no name")
     return path

@@ -141,7 +141,9 @@ class Sensors(Line):
         self._stopping.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
+        eventually(self._is_confirmed, "the broker confirmed the last burst")
         self._send()
+        eventually(self._is_confirmed, "the broker confirmed one more burst")
 
     def calm(self, machine: str) -> None:
         """Send quiet readings once more, in the place of those after a spike that a broker forgot."""
@@ -150,7 +152,7 @@ class Sensors(Line):
 
     def _send_all(self) -> None:
         while not self._stopping.wait(self._pause_s):
-            if self.bursts < self.allowed:
+            if self.bursts < self.allowed and self._is_confirmed():
                 self._send()
 
     def _send(self) -> None:
@@ -160,7 +162,10 @@ class Sensors(Line):
         # What is published while there is no connection is kept by the client and sent on the next one.
         for value in values:
             self.client.publish(f"sensors/{self.machine}/level", json.dumps(value), qos=1)
-        eventually(lambda: self._confirmed >= self.bursts * BURST_READINGS, "the broker confirmed a burst")
+
+    def _is_confirmed(self) -> bool:
+        """Whether the broker confirmed all that was sent. While it is down for long, nothing more is sent."""
+        return self._confirmed >= self.bursts * BURST_READINGS
 
     def _count(self, *_: object) -> None:
         self._confirmed += 1

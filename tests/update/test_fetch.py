@@ -269,6 +269,23 @@ def test_a_connection_that_breaks_off_again_and_again_costs_no_byte_twice(device
     assert device.all_is_there()
 
 
+def test_a_connection_that_breaks_off_between_two_chunks_is_made_again(device: Device) -> None:
+    def breaking(handler: Handler, data: bytes | Sparse) -> bool:
+        assert isinstance(data, bytes)
+        first, last = handler.asked_range() or (0, 0)
+        last = min(last, len(data) - 1)
+        stated = f"bytes {first}-{last}/{len(data)}"
+        handler.head(206, ETag=handler.web.tag, **{"Content-Length": str(last - first + 1), "Content-Range": stated})
+        handler.send(data[first : min(last + 1, first + CHUNK)])
+        handler.close_connection = True
+        return True
+
+    with ranges(BLOBS, breaking) as server:
+        assert device.fetch(Repository(url=server.url)).complete
+        assert server.sent_bytes == TOTAL
+    assert device.all_is_there()
+
+
 def test_a_way_that_is_gone_for_a_moment_within_a_chunk_costs_nothing_either(device: Device) -> None:
     left = [0]
 

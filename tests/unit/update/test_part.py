@@ -16,6 +16,7 @@ from edge_agent.errors import ReleaseError, RepositoryRefusedError, StorageError
 from edge_agent.release.manifest import Stored
 from edge_agent.update import part as module
 from edge_agent.update.part import Part
+from tests.deadline import eventually
 from tests.update.crash_states import MODELS, Model, Recorder, after_a_cut
 from tests.update.small_releases import CHUNK_BYTES, sha256, stored
 
@@ -328,11 +329,15 @@ LARGE = os.urandom(300_000)
 def test_large_chunks_are_hashed_whole_whether_or_not_there_may_be_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str
 ) -> None:
-    def refused(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    start, started = threading.Thread.start, []
 
-    if threads == "not allowed":
-        monkeypatch.setattr(threading.Thread, "start", refused)
+    def asked(thread: threading.Thread) -> None:
+        if threads == "not allowed":
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", asked)
     wanted = stored(LARGE, chunk_bytes=150_000)
     with part_in(tmp_path, wanted) as part:
         part.resume()
@@ -342,3 +347,19 @@ def test_large_chunks_are_hashed_whole_whether_or_not_there_may_be_threads(
             part.append(chunk)
         part.finish()
     assert (tmp_path / "blobs" / wanted.sha256).read_bytes() == LARGE
+    assert len(started) == (threads == "allowed")
+    eventually(lambda: not any(thread.is_alive() for thread in started))
+
+
+def test_what_goes_wrong_beside_is_raised_and_ends_nothing() -> None:
+    adder, added = module._Adder(), []
+
+    def fails() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError), adder.adding(fails):
+        pass
+    with adder.adding(lambda: added.append(1)):
+        pass
+    adder.end()
+    assert added == [1]
