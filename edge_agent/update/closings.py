@@ -18,7 +18,7 @@ from msgspec import Struct
 from edge_agent.clock import Clock
 from edge_agent.update.courier import Reply
 from edge_agent.update.ddi import Execution, Finished
-from edge_agent.update.pace import Uniform
+from edge_agent.update.pace import Uniform, ceiling_s
 
 RETRY_MIN_S = 15.0
 RETRY_MAX_S = 3_600.0
@@ -26,7 +26,6 @@ MAX_OPEN = 64
 """Actions of which something is said at the same time: a server that names ever new ones has to take the first ones first."""
 MAX_TOLD = 64
 """Actions that are remembered as told."""
-_MAX_DOUBLINGS = 16
 LATER = frozenset({0, 401, 403, 407, 408, 409, 421, 423, 425, 429})
 """Statuses, besides those from 500 on, that may be others when it is asked again; 0 is none."""
 _GONE = frozenset({404, 405, 410})
@@ -134,6 +133,6 @@ class Closings:
                     del self._unknown[next(iter(self._unknown))]
 
     def _later(self, under_way: _Open, at_least_s: float = 0.0) -> None:
-        ceiling_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(under_way.failures, _MAX_DOUBLINGS))
+        wait_s = self._rng.uniform(0.0, ceiling_s(under_way.failures, RETRY_MIN_S, RETRY_MAX_S))
         under_way.failures += 1
-        under_way.due_s = self._clock.monotonic_s() + max(self._rng.uniform(0.0, ceiling_s), at_least_s)
+        under_way.due_s = self._clock.monotonic_s() + max(wait_s, at_least_s)

@@ -30,7 +30,7 @@ from edge_agent.errors import LinkError, StorageError
 from edge_agent.update import Lead, Verdict
 from edge_agent.update.exchange import Meter
 from edge_agent.update.jobs import Bundle
-from edge_agent.update.pace import Uniform
+from edge_agent.update.pace import Uniform, ceiling_s
 from edge_agent.update.record import Ended
 from edge_agent.update.regular import Regular
 from edge_agent.update.watch import FolderWatch
@@ -52,7 +52,6 @@ MAX_LISTED = 10_000
 MAX_BUNDLES = 32
 MAX_COMPLAINTS = 64
 """Told until the next start."""
-_MAX_DOUBLINGS = 16
 _TICKET = re.compile(r"([0-9]{1,20}) (-?[0-9]{1,20}) ([^/]{1,255})", re.DOTALL)
 
 _log = logging.getLogger(__name__)
@@ -215,9 +214,9 @@ class Inbox:
                 seen.is_done = True
 
     def _again(self, seen: _Seen, now_s: float) -> None:
-        ceiling_s = min(RETRY_MAX_S, RETRY_MIN_S * 2.0 ** min(seen.failures, _MAX_DOUBLINGS))
+        wait_s = self._rng.uniform(SETTLE_S, ceiling_s(seen.failures, RETRY_MIN_S, RETRY_MAX_S))
         seen.failures += 1
-        seen.due_s = now_s + self._rng.uniform(SETTLE_S, ceiling_s)
+        seen.due_s = now_s + wait_s
 
     def _done_with(self, name: str, look: _Look, suffix: str, words: str = "") -> None:
         """Put the bundle aside where that may be done; else remember that it is done with."""

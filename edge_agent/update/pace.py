@@ -85,4 +85,9 @@ class Pace:
         self._due_s = min(self._due_s, soonest_s)
 
     def _ceiling_s(self) -> float:
-        return min(self._retry_max_s, self._retry_min_s * 2.0 ** min(self._failures, _MAX_DOUBLINGS))
+        return ceiling_s(self._failures, self._retry_min_s, self._retry_max_s)
+
+
+def ceiling_s(failures: int, retry_min_s: float, retry_max_s: float) -> float:
+    """The longest wait after one more failure than `failures` in a row: it doubles with each, up to `retry_max_s`."""
+    return min(retry_max_s, retry_min_s * 2.0 ** min(failures, _MAX_DOUBLINGS))

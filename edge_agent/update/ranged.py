@@ -53,19 +53,18 @@ class Ranged:
 
         Raises LinkError, RepositoryRefusedError (`changed`) where the file is not any more what was read before.
         """
-        reads_on = self._answer is not None and self._offset == offset
-        if self._answer is not None and reads_on:
-            self._answer.renew(timeout_s)
-            answer = self._answer
+        kept = self._answer if self._offset == offset else None
+        if kept is not None:
+            kept.renew(timeout_s)
         else:
             self.close()
-            answer = self._asked(offset, max(offset + length, until), timeout_s)
+        answer = kept or self._asked(offset, max(offset + length, until), timeout_s)
         data = bytearray()
         try:
             self._collect(answer, data, length)
         except LinkError as error:
             self.close()
-            if reads_on and not data and not isinstance(error.__cause__, TimeoutError):
+            if kept is not None and not data and not isinstance(error.__cause__, TimeoutError):
                 # It ended between two pieces, as a kept connection does: one more request tells whether the way is gone.
                 return self.read(offset, length, timeout_s, until)
             if not data:

@@ -48,10 +48,6 @@ Read: TypeAlias = Callable[[int, int], bytes]
 """Exactly so many bytes at an offset. Raises LinkError."""
 
 
-class _EndsEarlyError(Exception):
-    """Its text says where."""
-
-
 class Span(Struct, frozen=True):
     """Where a file is."""
 
@@ -65,19 +61,10 @@ def spans(read: Read, size_bytes: int, *, may_grow: bool = True) -> dict[str, Sp
     Raises RepositoryRefusedError (`bundle`) for what is no bundle, LinkError where it ends too early and may grow, or `read`
     raises it.
     """
-    try:
-        return _spans(read, size_bytes)
-    except _EndsEarlyError as error:
-        if may_grow:
-            raise LinkError(f"{error}: it is still being copied, was not copied whole, or is none") from error
-        raise RepositoryRefusedError("bundle", f"{error}: it was not uploaded whole, or is none") from error
-
-
-def _spans(read: Read, size_bytes: int) -> dict[str, Span]:
     found: dict[str, Span] = {}
     at = 0
     while True:
-        _within(at + BLOCK_BYTES, size_bytes)
+        _within(at + BLOCK_BYTES, size_bytes, may_grow=may_grow)
         header = read(at, BLOCK_BYTES)
         if not any(header):
             break
@@ -89,7 +76,7 @@ def _spans(read: Read, size_bytes: int) -> dict[str, Span]:
         found[name] = Span(at + BLOCK_BYTES, length)
         at += BLOCK_BYTES + -(-length // BLOCK_BYTES) * BLOCK_BYTES
     end = at + 2 * BLOCK_BYTES
-    _within(end, size_bytes)
+    _within(end, size_bytes, may_grow=may_grow)
     if end != size_bytes or any(read(at + BLOCK_BYTES, BLOCK_BYTES)):
         raise _refused(at, "it does not end with two blocks of zeros and nothing after them")
     return found
@@ -125,9 +112,12 @@ def _text(field: bytes) -> str:
     return field.partition(b"\0")[0].decode("ascii", "replace")
 
 
-def _within(end: int, size_bytes: int) -> None:
+def _within(end: int, size_bytes: int, *, may_grow: bool) -> None:
     if end > size_bytes:
-        raise _EndsEarlyError(f"ends after {size_bytes} bytes, before its bundle does")
+        early = f"ends after {size_bytes} bytes, before its bundle does"
+        if may_grow:
+            raise LinkError(f"{early}: it is still being copied, was not copied whole, or is none")
+        raise RepositoryRefusedError("bundle", f"{early}: it was not uploaded whole, or is none")
 
 
 def _refused(at: int, what: str) -> RepositoryRefusedError:

@@ -111,6 +111,17 @@ def other_bytes(handler: Handler, data: bytes | Sparse) -> bool:
     return True
 
 
+def cut_off(handler: Handler, data: bytes, length: int) -> bool:
+    """States all that is asked for, sends `length` bytes of it, and ends."""
+    first, last = handler.asked_range() or (0, 0)
+    last = min(last, len(data) - 1)
+    stated = f"bytes {first}-{last}/{len(data)}"
+    handler.head(206, ETag=handler.web.tag, **{"Content-Length": str(last - first + 1), "Content-Range": stated})
+    handler.send(data[first : min(last + 1, first + length)])
+    handler.close_connection = True
+    return True
+
+
 def stated_too_long(handler: Handler, data: bytes | Sparse) -> bool:
     """Says that there is more than is asked for, and never sends it."""
     assert isinstance(data, bytes)
@@ -256,12 +267,7 @@ def test_a_connection_that_breaks_off_again_and_again_costs_no_byte_twice(device
         asked = handler.asked_range()
         if asked is None or asked[0] % (2 * CHUNK):
             return False
-        last = min(asked[1], len(data) - 1)
-        stated = f"bytes {asked[0]}-{last}/{len(data)}"
-        handler.head(206, ETag=handler.web.tag, **{"Content-Length": str(last - asked[0] + 1), "Content-Range": stated})
-        handler.send(data[asked[0] : asked[0] + 333])
-        handler.close_connection = True
-        return True
+        return cut_off(handler, data, 333)
 
     with ranges(BLOBS, breaking, most_bytes=2 * CHUNK) as server:
         assert device.fetch(Repository(url=server.url)).complete
@@ -272,13 +278,7 @@ def test_a_connection_that_breaks_off_again_and_again_costs_no_byte_twice(device
 def test_a_connection_that_breaks_off_between_two_chunks_is_made_again(device: Device) -> None:
     def breaking(handler: Handler, data: bytes | Sparse) -> bool:
         assert isinstance(data, bytes)
-        first, last = handler.asked_range() or (0, 0)
-        last = min(last, len(data) - 1)
-        stated = f"bytes {first}-{last}/{len(data)}"
-        handler.head(206, ETag=handler.web.tag, **{"Content-Length": str(last - first + 1), "Content-Range": stated})
-        handler.send(data[first : min(last + 1, first + CHUNK)])
-        handler.close_connection = True
-        return True
+        return cut_off(handler, data, CHUNK)
 
     with ranges(BLOBS, breaking) as server:
         assert device.fetch(Repository(url=server.url)).complete

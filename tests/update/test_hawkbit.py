@@ -42,6 +42,12 @@ def as_recorded(device: Device, action: Action, *, cancel_was_wanted: bool) -> S
     return "error"
 
 
+def until_committed(device: Device) -> None:
+    """Until its first release is."""
+    while device.record.active is None:
+        device.step()
+
+
 def said(action: Action) -> list[tuple[str, str, str]]:
     return [feedback[:3] for feedback in action.feedback]
 
@@ -186,8 +192,7 @@ def test_an_end_that_cannot_be_told_for_weeks_is_told_after_them(tmp_path: Path)
         server.sleep = SLEEP
         device = Device(server.url, tmp_path)
         action = server.assign()
-        while device.record.active is None:
-            device.step()
+        until_committed(device)
         server.faults = lambda method, path: 503
         for week in range(3):
             for _ in range(20):
@@ -207,8 +212,7 @@ def test_an_end_is_not_told_to_another_server(tmp_path: Path) -> None:
         server.sleep = SLEEP
         device = Device(server.url, tmp_path)
         server.assign()
-        while device.record.active is None:
-            device.step()
+        until_committed(device)
         device.settings = msgspec.structs.replace(device.settings, url=other.url)
         device.start()
         other.assign(window="unavailable")
@@ -222,8 +226,7 @@ def test_an_action_that_the_server_forgot_or_closed_needs_no_telling(tmp_path: P
         server.sleep = SLEEP
         device = Device(server.url, tmp_path)
         first = server.assign()
-        while device.record.active is None:
-            device.step()
+        until_committed(device)
         first.state = "error"  # an operator forced it
         device.steps()
         second = server.assign()
@@ -240,8 +243,7 @@ def test_an_action_that_is_offered_after_all_was_not_told(tmp_path: Path) -> Non
         server.sleep = SLEEP
         device = Device(server.url, tmp_path)
         action = server.assign()
-        while device.record.active is None:
-            device.step()
+        until_committed(device)
         server.faults = lambda method, path: 404
         device.steps()
         server.faults = lambda method, path: ""
